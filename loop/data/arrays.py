@@ -2,17 +2,15 @@
 
 import copy
 import operator
-import random
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.data.orders.arguments import noted_seed, seed_then
 from loop.data.orders.array_orders import RowOrders
 from loop.data.orders.array_rows import ArrayRows
-from loop.data.orders.order import as_seed
 from loop.data.orders.placed import placed, rows_of
 from loop.data.orders.pool import Pool
+from loop.data.orders.seed import Seed
 from loop.digest import BatchDigest
 from loop.errors.calls import BY_POSITION, explained
 from loop.findings import Finding
@@ -71,8 +69,7 @@ class ArrayData(Trackable):
                 f"Write batch_size={rows}, or leave out drop_remainder."
             )
         self._wanted_batch_size, self._shuffle, self._drops = batch_size, shuffle, drop_remainder
-        self._given_seed = None if seed is None else as_seed(operator.index(seed))
-        self._drawn_seed: int | None = None if shuffle else 0
+        self._seed = Seed("ArrayData", seed, shuffles=shuffle)
         self.repeats_itself, self.taken = True, False
         self.seen: BatchDigest | None = None
         self.own: OwnRows | None = None  # of several workers: the rows that are fetched of each batch
@@ -104,20 +101,12 @@ class ArrayData(Trackable):
     def __copy__(self) -> "ArrayData":
         return copy.deepcopy(self)  # two of them cannot have one order
 
-    @property
-    def _seed(self) -> int:
-        if self._given_seed is not None:
-            return self._given_seed
-        self.draw()
-        return self._drawn_seed or 0
-
     def draw(self) -> None:
         """Draws a seed that was not given, if there is none yet. A loop does so with its data when it is made.
 
         Not these themselves: data that are made for an evaluation, or not made, leave Python's random numbers alone.
         """
-        if self._given_seed is None and self._drawn_seed is None:
-            self._drawn_seed = random.getrandbits(63)
+        self._seed.draw()
 
     def first(self, count: int) -> "ArrayData":
         """Returns data of the rows of the first so many batches, as they stand, not shuffled."""
@@ -127,12 +116,12 @@ class ArrayData(Trackable):
 
     def fix_seed(self) -> None:
         """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
-        self._drawn_seed = 0
+        self._seed.put(0)
 
     def open(self, epoch: int) -> None:
         if self.seen:
             self.seen.reset()
-        self.ahead = self._orders.begin(self._seed, epoch)
+        self.ahead = self._orders.begin(self._seed.value, epoch)
 
     def close(self, *, complete: bool = True) -> None:
         pass  # The next `open` replaces the order.
@@ -140,7 +129,7 @@ class ArrayData(Trackable):
     @property
     def ahead(self) -> Nest:
         if self._sought is not None:
-            self._orders.begin(self._seed, self._sought.epoch)
+            self._orders.begin(self._seed.value, self._sought.epoch)
             self._ahead, self._sought = self._fetch(self._orders.now, tf.constant(self._sought.step_in_epoch)), None
         return self._ahead
 
@@ -150,7 +139,7 @@ class ArrayData(Trackable):
 
     def rows(self, epoch: int, index: int) -> list[int]:
         """Returns the numbers of the rows in batch `index` of an epoch, both from 0."""
-        order, _ = self._orders.made(self._seed, epoch)
+        order, _ = self._orders.made(self._seed.value, epoch)
         left = self._rows - index * self._batch_size
         return order[index].numpy()[:left].tolist()
 
@@ -158,16 +147,16 @@ class ArrayData(Trackable):
         self._array_rows.pool_rows(pool)
 
     def cursor(self) -> dict[str, int]:
-        return {**self.drawn(), "seed": self._seed}
+        return {**self.drawn(), "seed": self._seed.value}
 
     def drawn(self) -> dict[str, int]:
-        return {**self._array_rows.cursor(), **noted_seed("ArrayData", self._given_seed)}
+        return {**self._array_rows.cursor(), **self._seed.noted()}
 
     def in_memory(self) -> Sequence[tf.Tensor]:
         return self._array_rows.values()
 
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
-        self._given_seed = seed_then("ArrayData", self._given_seed, cursor, earlier)
+        self._seed.recall(cursor, earlier)
         self._array_rows.recall(cursor, earlier)
 
     @property
@@ -184,20 +173,21 @@ class ArrayData(Trackable):
             earlier.taken()
 
     def seek(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
-        self._drawn_seed = cursor["seed"]  # ignored, if one was given
+        self._seed.put(cursor["seed"])
         self._sought = place if place.step_in_epoch else None  # else the pass is yet to be opened
         return []
 
     def mark(self) -> Callable[[], None]:
         # `ahead` is fetched for that, if it was not yet.
-        given, seed, place, order = self._given_seed, self._drawn_seed, self.ahead, self._orders.of
+        seed, place, order = self._seed.mark(), self.ahead, self._orders.of
         rows = self._array_rows.mark()
 
         def go_back() -> None:
             rows()
             if order is not None:
                 self._orders.begin(*order)
-            self._given_seed, self._drawn_seed, self.ahead = given, seed, place
+            seed()
+            self.ahead = place
 
         return go_back
 
@@ -212,7 +202,7 @@ class ArrayData(Trackable):
             "kind": "ArrayData",
             "rows": self._rows,
             "batch_size": self._wanted_batch_size,
-            "seed": self._given_seed,
+            "seed": self._seed.given,
             "shuffle": self._shuffle,
             "steps_per_epoch": self.steps_per_epoch,
             "element_spec": str(self.element_spec),

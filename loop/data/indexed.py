@@ -1,8 +1,6 @@
 """Items that are found by their numbers, in an order of our own."""
 
 import contextlib
-import operator
-import random
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -11,8 +9,8 @@ import tensorflow as tf
 from loop.data.fed import Fed
 from loop.data.objects.progress import BetweenPasses, generators_of
 from loop.data.objects.reached import variables_reached
-from loop.data.orders.arguments import noted_seed, seed_then
-from loop.data.orders.order import as_seed, order_of
+from loop.data.orders.order import order_of
+from loop.data.orders.seed import Seed
 from loop.data.python.ahead import Making, ReadAhead
 from loop.data.python.indexable import INDEXED, Source, check_length, size_of_batches
 from loop.data.python.item_batches import Items, short
@@ -76,9 +74,8 @@ class IndexedData(Fed):
         self._size = size_of_batches(source, batch_size, workers, prefetch, drop_remainder=drop_remainder)
         self._source, self._batched, self._shuffle = source, batch_size is None, shuffle
         self._drops, self._given_spec = drop_remainder, element_spec
-        self._given_seed = None if seed is None else as_seed(operator.index(seed))
-        self._drawn_seed: int | None = None if shuffle else 0
-        self._progress = BetweenPasses(source, lambda: self._seed)
+        self._seed = Seed("IndexedData", seed, shuffles=shuffle)
+        self._progress = BetweenPasses(source, lambda: self._seed.value)
         self._reader: ReadAhead[Nest] = ReadAhead(self._make, workers, prefetch)
         self._order = np.zeros([0], np.int32)  # [items], of the open pass
         self._epoch, self._next, self._open = 0, 0, False  # of the batch that is wanted
@@ -110,22 +107,17 @@ class IndexedData(Fed):
         if self.own is not None:
             numbers = numbers[slice(*self.own.bounds(len(numbers)))]
         # Without a key, an item costs 15 us less.
-        key = (self._seed, self._epoch) if self._reader.draws else None
+        key = (self._seed.value, self._epoch) if self._reader.draws else None
         return self._items.batch(numbers, self.feed_spec()[1], key)
-
-    @property
-    def _seed(self) -> int:
-        self.draw()
-        return (self._drawn_seed or 0) if self._given_seed is None else self._given_seed
 
     def draw(self) -> None:
         """Draws a seed that was not given, if there is none yet. A loop does so with its data when it is made."""
-        if self._given_seed is None and self._drawn_seed is None:
-            self._drawn_seed = random.getrandbits(63)
+        self._seed.draw()
 
     def fix_seed(self) -> None:
         """Makes the data of an evaluation of these: each pass is as the first one, and nothing is saved."""
-        self._drawn_seed, self._evaluates = 0, True
+        self._seed.put(0)
+        self._evaluates = True
 
     def open(self, epoch: int) -> None:
         if self.seen:
@@ -139,7 +131,9 @@ class IndexedData(Fed):
 
     def _order_in(self, epoch: int) -> np.ndarray:
         with tf.device("CPU"):  # Python wants it
-            return order_of(self._count, tf.constant([self._seed, epoch], tf.int64), shuffled=self._shuffle).numpy()
+            return order_of(
+                self._count, tf.constant([self._seed.value, epoch], tf.int64), shuffled=self._shuffle
+            ).numpy()
 
     def _begin_order(self) -> None:
         self._order = self._order_in(self._epoch)
@@ -194,16 +188,16 @@ class IndexedData(Fed):
         return self._reader.meanwhile()
 
     def cursor(self) -> dict[str, int]:
-        return {**self.drawn(), "seed": self._seed, "open": int(self._open)}
+        return {**self.drawn(), "seed": self._seed.value, "open": int(self._open)}
 
     def drawn(self) -> dict[str, int]:
-        return {**self._rows.cursor(), **noted_seed("IndexedData", self._given_seed)}
+        return {**self._rows.cursor(), **self._seed.noted()}
 
     def in_memory(self) -> Sequence[tf.Tensor]:
         return self._rows.tensors()
 
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
-        self._given_seed = seed_then("IndexedData", self._given_seed, cursor, earlier)
+        self._seed.recall(cursor, earlier)
         self._rows.recall(cursor, earlier, changes=self._progress.changes and not self._evaluates)
 
     @property
@@ -220,7 +214,7 @@ class IndexedData(Fed):
         self._rows.recall_count(cursor, earlier, look)
 
     def seek(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
-        self._drawn_seed = cursor["seed"]
+        self._seed.put(cursor["seed"])
         self._epoch, self._next, self._open = place.epoch, place.step_in_epoch, bool(cursor["open"])
         self._sought, self._wanted, self._tried_now = True, None, None
         return []
@@ -240,13 +234,14 @@ class IndexedData(Fed):
             self._generators, self._tried_now = generators_of(self._source), state["items"]
 
     def mark(self) -> Callable[[], None]:
-        held = self._given_seed, self._drawn_seed, self._epoch, self._next, self._open, self._wanted
+        held = self._epoch, self._next, self._open, self._wanted
         back = self._progress.mark() if self._progress.changes else None
-        rows = self._rows.mark()
+        rows, seed = self._rows.mark(), self._seed.mark()
 
         def go_back() -> None:
             rows()
-            self._given_seed, self._drawn_seed, self._epoch, self._next, self._open, self._wanted = held
+            seed()
+            self._epoch, self._next, self._open, self._wanted = held
             self._sought, self._tried_now = True, None
             if back is not None:
                 back()
@@ -288,7 +283,7 @@ class IndexedData(Fed):
             "kind": "IndexedData",
             "items": self._count,
             "batch_size": None if self._batched else self._size,
-            "seed": self._given_seed,
+            "seed": self._seed.given,
             "shuffle": self._shuffle,
             "steps_per_epoch": self.steps_per_epoch,
             "element_spec": str(self.element_spec),

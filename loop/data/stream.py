@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from loop.data.fetched import AGAIN, ENDED, PENDING, Fetched
 from loop.data.orders.arguments import is_drawn, is_taken_back
-from loop.data.pipelines.epochs import AROUND, LATE, EpochDatasets
+from loop.data.pipelines.epochs import AROUND, LATE, VECTOR, EpochDatasets
 from loop.data.pipelines.errors import InLinesOf
 from loop.data.pipelines.iterators import begun, state_of
 from loop.data.pipelines.of_epoch import check_length
@@ -162,8 +162,8 @@ class StreamData(Trackable):
         wrong = self._source.resume_from(self._epoch, cursor)
         if cursor["open"]:
             seen, dataset = place.step if self.endless else place.step_in_epoch, self._dataset(place.epoch)
-            # An iterator of an earlier version has rows where this one has their numbers.
-            if self._source.reads_late and LATE not in cursor:
+            # An iterator of an earlier version has rows, or a buffer of their numbers.
+            if self._source.reads_late and cursor.get(LATE) != VECTOR:
                 cursor = {AGAIN: 1} | {name: note for name, note in cursor.items() if name not in (PENDING, ENDED)}
             self._read_anew = AGAIN in cursor
             self._begin(dataset, place.epoch, skip=seen if self._resume == "replay" or self._read_anew else 0)

@@ -2,7 +2,7 @@
 
 import collections
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -66,6 +66,32 @@ class Scope(NamedTuple):
 
 
 Handler: TypeAlias = Callable[[tf.Operation, Scope], Sequence[tf.Tensor]]
+NONE: Mapping[str, Handler] = MappingProxyType({})
+
+
+class Handlers(NamedTuple):
+    """What makes something else in the place of operations, by their kinds.
+
+    Attributes:
+        always: Of those that are made otherwise in any case.
+        callers: Of those that call functions, if there is any such operation in these.
+        streams: Of those that are given the variable of a random stream.
+        around: Of those that stay what they are unless what they read, their first input, changes.
+        alone: Of those that would read that ahead, used once Python was seen to draw.
+        pinned: Of those that yield of as many inputs at once as the cores allow.
+        own: The kinds of those that get a resource of their own, such as a seed generator, for what they are given.
+    """
+
+    always: Mapping[str, Handler] = NONE
+    callers: Mapping[str, Handler] = NONE
+    streams: Mapping[str, Handler] = NONE
+    around: Mapping[str, Handler] = NONE
+    alone: Mapping[str, Handler] = NONE
+    pinned: Mapping[str, Handler] = NONE
+    own: Collection[str] = ()
+
+
+NO_HANDLERS = Handlers()
 
 
 def _in_order(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
@@ -91,39 +117,26 @@ class Emitter:
         cores: How many there were when the run began.
 
     Args:
-        handlers: By kind, what makes something else in the place of an operation.
-        callers: Likewise, of those that call functions, if there is any such operation in these.
-        streams: Likewise, of those that are given the variable of a random stream.
-        own: The kinds of these that get a resource of their own, such as a seed generator, for what they are given.
-        around: Likewise handlers, of those that stay what they are unless what they read, their first input, changes.
-        alone: Likewise, of those that would read that ahead, used once Python was seen to draw.
-        pinned: Likewise, of those that yield of as many inputs at once as the cores allow.
-        python_draws: Set then; if there are several of one program, they share it.
+        handlers: What makes operations otherwise; none: functions are made as they were.
+        python_draws: Set, once Python was seen to draw; if there are several of one program, they share it.
         worker: The number of the worker, of several that read files of their own.
         constants: By where they stand in a function that is made as it was, others in the place of its constants.
     """
 
     def __init__(
         self,
-        handlers: Mapping[str, Handler],
-        around: Mapping[str, Handler],
-        callers: Mapping[str, Handler],
-        streams: Mapping[str, Handler],
+        handlers: Handlers = NO_HANDLERS,
         *,
-        own: Iterable[str] = (),
-        alone: Mapping[str, Handler] = MappingProxyType({}),
-        pinned: Mapping[str, Handler] = MappingProxyType({}),
         python_draws: threading.Event | None = None,
         worker: int = 0,
         constants: Mapping[ConstantPlace, bytes] = MappingProxyType({}),
     ) -> None:
         self._worker = worker
         self.changes = collections.Counter[str]()
-        self.changing = Changing(handlers, pinned)
+        self.changing = Changing(handlers.always, handlers.pinned)
         self.streams, self.python_draws, self.cores = dict[int, int](), python_draws or threading.Event(), 1
-        self._handlers, self._around, self._callers, self._streams = handlers, around, callers, streams
-        self._own, self._alone, self._pinned = frozenset(own), alone, pinned
-        self._places, self._copies = Counts({*handlers, *around, *callers, *streams}), Copies(constants)
+        self._by, self._copies = handlers, Copies(constants)
+        self._places = Counts({*handlers.always, *handlers.around, *handlers.callers, *handlers.streams})
 
     def emit(
         self, graph: FuncGraph, wanted: Sequence[tf.Tensor], given: Given, at: Pass, also: Sequence[tf.Operation] = ()
@@ -185,28 +198,30 @@ class Emitter:
     def _handler(self, op: tf.Operation, made: Given) -> Handler | None:
         """Returns what makes an operation otherwise; None if it stays what it is."""
         # Streams first: the same kinds are also used on variables of the program.
-        if op.type in self._streams and op.inputs and key_of(made.get(op.inputs[0].name)) in self.streams:
-            return self._streams[op.type]
-        if op.type in self._handlers:
-            return self._handlers[op.type]
-        if op.type in self._around and self.changing.read_by(op):
-            return self._around[op.type]
-        if op.type in self._alone and self.python_draws.is_set() and self.changing.read_by(op):
-            return self._alone[op.type]
+        if op.type in self._by.streams and op.inputs and key_of(made.get(op.inputs[0].name)) in self.streams:
+            return self._by.streams[op.type]
+        if op.type in self._by.always:
+            return self._by.always[op.type]
+        if op.type in self._by.around and self.changing.read_by(op):
+            return self._by.around[op.type]
+        if op.type in self._by.alone and self.python_draws.is_set() and self.changing.read_by(op):
+            return self._by.alone[op.type]
         if self.changing.calls(op):
-            return self._callers.get(op.type, cannot)
+            return self._by.callers.get(op.type, cannot)
         # What length it is given now counts: in the function, that may be an argument.
-        length = cycle_of(op) if op.type in self._pinned else None
+        length = cycle_of(op) if op.type in self._by.pinned else None
         if length is not None and self.changing.is_pinned(op, made.get(length.name)):
-            return self._pinned[op.type]
+            return self._by.pinned[op.type]
         # Without handlers, functions are made as they were, to the last attribute.
-        return _in_order if is_loose(op.node_def) and self._handlers else None
+        return _in_order if is_loose(op.node_def) and self._by.always else None
 
     def _skips(self, op: tf.Operation) -> Sequence[int]:
         """Returns which inputs of an operation need not be made before it."""
-        if op.type in self._around and self.changing.read_by(op):
+        if op.type in self._by.around and self.changing.read_by(op):
             return [i for i, tensor in enumerate(op.inputs) if tensor.dtype in (tf.resource, tf.variant)]
-        return [i for i, tensor in enumerate(op.inputs) if tensor.dtype == tf.resource] if op.type in self._own else ()
+        return (
+            [i for i, tensor in enumerate(op.inputs) if tensor.dtype == tf.resource] if op.type in self._by.own else ()
+        )
 
     def _needed(
         self, graph: FuncGraph, wanted: Sequence[tf.Tensor], given: Given, also: Sequence[tf.Operation]
@@ -224,4 +239,4 @@ class Emitter:
         return [op for op in graph.get_operations() if op.name in found]
 
 
-AS_IT_IS = Emitter({}, {}, {}, {})  # makes functions again as they were
+AS_IT_IS = Emitter()  # makes functions again as they were

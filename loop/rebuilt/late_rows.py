@@ -2,8 +2,8 @@
 
 As it is written, `from_tensor_slices(images).shuffle(60_000)` moves each image into a buffer and out of it, and a
 checkpoint in mid-epoch holds the buffer, so all images, each of which takes TensorFlow 15 us besides. The order is the
-same if numbers of rows are shuffled, and the rows read behind that, many at once. All that a large buffer yields is
-read when a pass begins, so that a checkpoint has the order as one tensor.
+same if numbers of rows are shuffled, and the rows read behind that, many at once. What a large buffer yields is one
+tensor, which is made when a pass begins (`shuffled.py`), and is all that a checkpoint has of it.
 """
 
 import math
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from loop.rebuilt.shuffled import ALL_IN_ONE
 from loop.tensors import Nest, unconverted
 from loop.tf_internals import batch_of, buffer_of, cache_file, inputs_of, kind_of, range_of, read_by, tensors_of
 
@@ -132,16 +133,19 @@ class Numbers:
 
         Args:
             move: Returns one like it that reads something else.
-            all_at_once: Whether to read all that it yields when a pass begins.
+            all_at_once: Whether the stage shuffles, and all numbers are to be one vector from then on.
         """
         with tf.name_scope(ROWS):
             below = self._moved if self._count is None else _counted(self._moved.unbatch(), self._count)
-        self._moved, self._count = move(below), None
+        if not all_at_once:
+            self._moved, self._count = move(below), None
+            return
         with tf.name_scope(ROWS):
-            if all_at_once:
-                self._count = self._moved.cardinality()
-                # One more than there are: it is complete only when the buffer is empty, and gone.
-                self._moved = self._moved.batch(self._count + 1)
+            self._count = below.cardinality()
+            # One more than there are: of none, there is a batch size all the same.
+            below = below.batch(self._count + 1)
+        with tf.name_scope(ALL_IN_ONE):
+            self._moved = move(below)
 
     def batches(self, batch: tf.data.Dataset, make: Callable[[tf.data.Dataset], tf.data.Dataset]) -> tf.data.Dataset:
         """Returns batches of rows, as a stage makes them of rows.

@@ -8,6 +8,7 @@ import tensorflow as tf
 from loop.rebuilt.copies import AttrValue
 from loop.rebuilt.emit import Handler, Scope
 from loop.rebuilt.seeds import WIDE, Pass, successive
+from loop.rebuilt.shuffled import ALL_IN_ONE, shuffled
 from loop.tensors import unconverted
 from loop.tf_internals import in_order
 
@@ -80,20 +81,23 @@ def _shuffled(op: tf.Operation, source: tf.Tensor, scope: Scope) -> tf.data.Data
     scope.emitter.changes["shuffle: the order of the seed and the pass" if each else "shuffle: one order"] += 1
     outside = any(name.startswith(OUTSIDE) for name in scope.at.place)
     seed, seed2 = _seeds(given["seed"], given["seed2"], _of_use(op, scope.at), each=each, outside=outside)
+    # In the pass that looks at what is read (`STILL`), a buffer of one shuffles nothing.
+    size = tf.where(scope.at.number < 0, tf.constant(1, tf.int64), given["buffer_size"])
+    if ALL_IN_ONE in op.name:
+        order = unconverted(lambda all_: tf.gather(all_, shuffled(tf.size(all_, tf.int64), size, seed, seed2)))
+        return as_dataset(source, op).map(order)
     # TensorFlow saves each place of a buffer, also empty ones. With room for all, the order is that of a larger one.
     known = tf.raw_ops.DatasetCardinality(input_dataset=source)
-    size = tf.where(known > 0, tf.minimum(given["buffer_size"], known), given["buffer_size"])
-    shuffled = tf.raw_ops.ShuffleDataset(
+    made = tf.raw_ops.ShuffleDataset(
         input_dataset=source,
-        # In the pass that looks at what is read (`STILL`), a buffer of one shuffles nothing.
-        buffer_size=tf.where(scope.at.number < 0, tf.constant(1, tf.int64), size),
+        buffer_size=tf.where(known > 0, tf.minimum(size, known), size),
         seed=seed,
         seed2=seed2,
         # Each pass is a dataset of its own: its order is in its seeds.
         reshuffle_each_iteration=False,
         **typed(op),
     )
-    return as_dataset(shuffled, op)
+    return as_dataset(made, op)
 
 
 def _shuffle(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:

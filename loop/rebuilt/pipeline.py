@@ -16,7 +16,7 @@ from loop.handles import by_key, captured
 from loop.rebuilt.alone import ALONE, as_given, nothing_ahead
 from loop.rebuilt.calls import CALLS, CHOICES
 from loop.rebuilt.draws import DRAWN, STREAMS
-from loop.rebuilt.emit import Emitter
+from loop.rebuilt.emit import Emitter, Handlers
 from loop.rebuilt.files import Share
 from loop.rebuilt.maps import MAPS, PINNED
 from loop.rebuilt.orders import AROUND, CACHES, ORDERS, flat
@@ -31,6 +31,7 @@ from loop.tf_internals import ConcreteFunction, called_by, scalar
 MADE_ANEW = frozenset({*ORDERS, *DRAWN})
 VARYING = {*ORDERS, *DRAWN} - {"OptionsDataset"}
 OF_KERAS = "seed_generator_state"  # in the name of the variable of each of Keras' streams
+ALWAYS = {**ORDERS, **PYTHON, **DRAWN, **CHOICES}
 
 
 class Made(NamedTuple):
@@ -74,16 +75,11 @@ class ByPass:
         instead: Instead = NOTHING,
     ) -> None:
         self._spec, self._options = dataset.element_spec, as_given(dataset.options())
-        handlers, callers = {**ORDERS, **PYTHON, **DRAWN, **CHOICES}, {**CALLS, **MAPS}
         pinned = PINNED if pins else {}
-        self._emitter = Emitter(
-            handlers, AROUND, callers, STREAMS, own=ORDERS, alone=ALONE, pinned=pinned, python_draws=python_draws,
-            worker=share.rank if share else 0,
-        )  # fmt: skip
+        handlers = Handlers(ALWAYS, {**CALLS, **MAPS}, STREAMS, AROUND, ALONE, pinned, own=ORDERS)
+        self._emitter = Emitter(handlers, python_draws=python_draws, worker=share.rank if share else 0)
         changing = self._emitter.changing
-        self._stages = Stages(
-            dataset, changing.within, changing.node, replaced, pins=pins, share=share, instead=instead
-        )
+        self._stages = Stages(dataset, changing, replaced, pins=pins, share=share, instead=instead)
         graphs = [function.graph for function in self._stages.functions]
         # Before anything is traced: whether a variable is that of a stream decides how it is read.
         self.streams = {key: handle for graph in graphs for key, handle in streams_of(graph).items()}

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from loop.rebuilt.shuffled import philox
+
 STILL = -1  # the number of a pass in which nothing is shuffled, for those who look at what is read
 BY_WORKER = ".by.worker"  # in names of operations: of a stage that each of several workers has for its own files
 WIDE = 2**32  # passes of what is repeated without end are so far apart; nobody repeats anything so often
@@ -127,9 +129,6 @@ def successive(seed: tf.Tensor, seed2: tf.Tensor, number: tf.Tensor) -> tuple[tf
         number: Of the pass, from 0: int64 `[]`.
     """
     # Each operation that is made here is made once more for each stage that shuffles, of which there may be hundreds.
-    counter = tf.bitcast(tf.stack([number // 2, seed2]), tf.uint64)  # of blocks of four numbers
-    block = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=[4], key=tf.bitcast(tf.reshape(seed, [1]), tf.uint64), counter=counter, alg=1, dtype=tf.uint32
-    )
+    block = philox(seed, seed2, number // 2, 4)
     first, second = tf.unstack(tf.cast(tf.gather(tf.reshape(block, [2, 2]), number % 2), tf.int64))
     return first, second

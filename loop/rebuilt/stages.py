@@ -7,17 +7,16 @@ import tensorflow as tf
 
 from loop.exact.graph import operations
 from loop.exact.outside import NO_OTHERS, NOTHING, Instead
-from loop.exact.pipeline import graph_of, nodes_of
 from loop.exact.stage_audit import at_once, in_any_order, unseeded
-from loop.rebuilt.copies import renamed
+from loop.rebuilt.changing import Changing
 from loop.rebuilt.emit import AS_IT_IS, Emitter
 from loop.rebuilt.files import Share, listing
+from loop.rebuilt.hidden import VARIANT, Hidden
 from loop.rebuilt.late_rows import ROWS, LateRows, Numbers, late_rows
 from loop.rebuilt.orders import OUTSIDE
 from loop.rebuilt.seeds import BY_WORKER, Pass
-from loop.tensors import FuncGraph, GraphDef, Nest, NodeDef, unconverted
+from loop.tensors import Nest, NodeDef, unconverted
 from loop.tf_internals import (
-    RETURNED,
     ConcreteFunction,
     Structured,
     UnknownStage,
@@ -41,8 +40,7 @@ class Stages:
 
     Args:
         dataset: The pipeline.
-        changes: Says of a function whether anything in it changes from pass to pass.
-        changes_node: Says so of an operation that was read from a definition.
+        changing: Says of functions and operations whether they are made otherwise from pass to pass.
         replaced: By stage, another one that stands in its place.
         pins: Whether what yields of as many inputs at once as the cores allow counts as changing, too.
         share: Which files a worker reads; None: all.
@@ -55,8 +53,7 @@ class Stages:
     def __init__(
         self,
         dataset: tf.data.Dataset,
-        changes: Callable[[FuncGraph], bool],
-        changes_node: Callable[[NodeDef], bool],
+        changing: Changing,
         replaced: Mapping[tf.data.Dataset, tf.data.Dataset],
         *,
         pins: bool,
@@ -64,12 +61,11 @@ class Stages:
         instead: Instead = NOTHING,
     ) -> None:
         self._instead = instead
-        self._top, self._changes, self._pins = read_by(dataset), changes, pins
+        self._top, self._changing, self._pins = read_by(dataset), changing, pins
         self._replaced, self._share = replaced, share
         self._listing = None if share is None else listing(dataset, share)
         self._order = list(_upwards(self._top))
-        self._hidden = {id(tensor): graph_of(tensor) for stage in self._order for tensor in _hidden_in(stage)}
-        self._hiding = {key for key, graph in self._hidden.items() if any(map(changes_node, nodes_of(graph)))}
+        self._hidden = Hidden(self._order, changing.node)
         self._changed, self._of_files = set[int](), set[int]()
         for stage in self._order:
             above = any(id(source) in self._changed for source in _sources(stage))
@@ -107,8 +103,7 @@ class Stages:
         """Yields the operations in all functions, and the hidden ones."""
         for function in self.functions:
             yield from (op.node_def for op in operations(function.graph))
-        for graph in self._hidden.values():
-            yield from nodes_of(graph)
+        yield from self._hidden.nodes()
 
     def shuffles(self, kinds: Collection[str]) -> bool:
         """Returns whether a stage shuffles, or there is an operation of such a kind in a function, or hidden."""
@@ -232,9 +227,9 @@ class Stages:
             return True
         if kind_of(stage) in OWN or in_any_order(stage) or (self._pins and at_once(stage, 1)):
             return True
-        if any(id(tensor) in self._hiding for tensor in _hidden_in(stage)):
+        if self._hidden.changes_in(stage):
             return True
-        return any(self._changes(function.graph) for function in functions_of(stage))
+        return any(self._changing.within(function.graph) for function in functions_of(stage))
 
     def _made(self, stage: tf.data.Dataset, sources: list[tf.data.Dataset]) -> tf.data.Dataset:
         if id(stage) not in self._changed:
@@ -244,10 +239,10 @@ class Stages:
     def _anew(self, stage: tf.data.Dataset, sources: list[tf.data.Dataset]) -> tf.data.Dataset:
         if kind_of(stage) == COPIED:
             return sources[0]
-        if not sources and not structured_functions(stage) and kind_of(stage) not in (*OWN, "Variant"):
+        if not sources and not structured_functions(stage) and kind_of(stage) not in (*OWN, VARIANT):
             return stage
-        if kind_of(stage) == "Variant":
-            made = self._imported(tf.data.experimental.to_variant(stage), HIDDEN)
+        if kind_of(stage) == VARIANT:
+            made = self._hidden.made(tf.data.experimental.to_variant(stage), HIDDEN)
             return tf.data.experimental.from_variant(made, stage.element_spec)
         return remade(stage, sources, [self._called(each) for each in structured_functions(stage)])
 
@@ -257,35 +252,16 @@ class Stages:
         def call(*elements: Nest) -> Nest:
             # Datasets that a function has from outside are made within it, for each element.
             given = [
-                self._imported(tensor, OUTSIDE) if id(tensor) in self._hiding else tensor
+                self._hidden.made(tensor, OUTSIDE) if self._hidden.changes(tensor) else tensor
                 for tensor in function.captured
             ]
             zero = tf.constant(0, tf.int64)
             at, others = Pass(zero, zero, zero, zero), self._instead.get(function.graph, NO_OTHERS)
-            emitter = Emitter({}, {}, {}, {}, constants=others.constants) if others.constants else AS_IT_IS
+            emitter = Emitter(constants=others.constants) if others.constants else AS_IT_IS
             inside = emitter.call(function.graph, [*function.flat(elements), *given], at, others.given)
             return function.packed(inside)
 
         return unconverted(call)
-
-    def _imported(self, variant: tf.Tensor, name: str) -> tf.Tensor:
-        graph = GraphDef.FromString(self._hidden[id(variant)].SerializeToString())
-        (result,) = [node for node in graph.node if node.op == RETURNED]
-        graph.node.remove(result)
-        for node in nodes_of(graph):
-            node.device = ""  # which may not be here
-        renamed(graph)  # without their devices, functions are others
-        source = result.input[0]
-        (made,) = tf.graph_util.import_graph_def(graph, None, [source if ":" in source else f"{source}:0"], name=name)
-        return made
-
-
-def _hidden_in(stage: tf.data.Dataset) -> list[tf.Tensor]:
-    """Returns the datasets of which Python knows nothing: what TensorFlow has rewritten, or functions captured."""
-    if kind_of(stage) == "Variant":
-        return [tf.data.experimental.to_variant(stage)]
-    captured = [tensor for function in functions_of(stage) for tensor in function.captured_inputs]
-    return [tensor for tensor in captured if tensor.dtype == tf.variant]
 
 
 def _sources(stage: tf.data.Dataset) -> list[tf.data.Dataset]:

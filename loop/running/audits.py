@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from loop.data.pipelines.unseeded import as_drawn, warn_of_rows, warn_of_seed, warn_of_shapes
+from loop.data.pipelines.unseeded import as_drawn
+from loop.data.pipelines.warned import warn_of_rows, warn_of_seed, warn_of_shapes
 from loop.engine.chunk import CompiledLoop
 from loop.evaluation import Evaluation
 from loop.exact.pipeline_audit import Read

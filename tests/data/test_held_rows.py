@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from loop import IndexedData
 from loop.data.objects import held_rows
 from loop.data.objects.held_rows import HeldRows
 from loop.state.plain import Encoded
+from loop.state.rows_in_memory import KeptRows
 
 
 class Source:
@@ -89,3 +91,25 @@ def test_a_list_or_an_array_itself_is_taken_over() -> None:
     for then, now in (([1.0, 2.0], [3.0]), (np.ones(3), np.zeros(3))):
         HeldRows([now]).put(HeldRows([then]).tensors())
         assert np.array_equal(then, now)
+
+
+class Summed:
+    """Rows of which the code knows how many columns they have."""
+
+    def __init__(self, columns: int) -> None:
+        self.rows, self.columns = np.arange(8.0 * columns).reshape([8, columns]), columns
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        return self.rows[number] @ np.ones(self.columns)
+
+
+def test_rows_with_which_no_item_can_be_read_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loop.data.python.item_rows.is_settled", lambda: False)
+    then, now = (IndexedData(Summed(columns), batch_size=2, seed=1) for columns in (2, 3))
+    kept = dict(zip("01", then.in_memory(), strict=True))
+    held = now.describe()
+    now.recall(then.cursor(), KeptRows("", lambda: kept, lambda: None, same_program=False))
+    assert now.describe() == held != then.describe()

@@ -640,7 +640,7 @@ def test_layers_number_words_as_the_data_do_once_more(
         layer, rows = keras.layers.StringLookup(vocabulary=words, name="words"), ["a", "b", "c"]
         return layer, StreamData(tf.data.Dataset.from_tensor_slices(rows).map(lambda word: layer(word)).batch(3))
 
-    for module in ("state.rows_in_memory", "data.pipelines.written"):
+    for module in ("state.rows_in_memory", "data.pipelines.one_dataset"):
         monkeypatch.setattr(f"loop.{module}.is_settled", lambda: False)
     monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(1, draws=True))
     (theirs, earlier), (same, alike), (ours, now) = numbered(["a", "b"]), numbered(["a", "b"]), numbered(["c", "a"])
@@ -691,7 +691,7 @@ def test_numbers_in_functions_are_taken_back_if_nobody_has_edited_them(
             tf.data.Dataset.from_tensor_slices(rows).map(lambda row: (row, held, tf.identity(numbers))).batch(2)
         )
 
-    for module in ("state.rows_in_memory", "data.pipelines.written"):
+    for module in ("state.rows_in_memory", "data.pipelines.one_dataset"):
         monkeypatch.setattr(f"loop.{module}.is_settled", lambda: False)
     then = np.array(numbers)
     now = np.array(["/", "/usr"]) if then.dtype.kind == "U" else then + np.array(1 if then.dtype.kind == "i" else 1e-9)

@@ -12,7 +12,7 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from hooks import Checkpoint
 from loop import Loop, StreamData
-from loop.data.pipelines import unseeded
+from loop.data.pipelines import unseeded, warned
 from loop.exact import drawn_names
 from loop.state.randomness import is_seeded
 
@@ -203,7 +203,7 @@ def test_what_tensorflow_computes_of_weights_is_no_mean(
 def test_what_shapes_batches_and_seems_to_be_drawn_is_warned_of(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(unseeded, "drawn_shapes", lambda: ["padded_batch"])
+    monkeypatch.setattr(warned, "drawn_shapes", lambda: ["padded_batch"])
     for seed, is_said in ((None, True), (3, False)):
         caplog.clear()
         if seed:
@@ -223,7 +223,7 @@ def test_a_layer_of_keras_that_draws_in_python_is_found() -> None:
 def test_a_seed_that_the_program_does_not_name_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(unseeded, "names_number", lambda seed: seed == 1_234_567)
+    monkeypatch.setattr(warned, "names_number", lambda seed: seed == 1_234_567)
     said = []
     for seed in (1_234_567, 7_654_321, 99_999):
         keras.utils.set_random_seed(seed)

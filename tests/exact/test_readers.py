@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from hooks import Checkpoint
 from loop import Loop, StreamData
+from loop.data.pipelines.recalled import as_drawn, places_of_rows
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline_hash import described
 from loop.state.differences import differences
@@ -56,12 +57,12 @@ def test_other_files_and_another_order_of_them_are_other_data(name: str, tmp_pat
 def test_names_of_files_are_rows_which_the_next_process_may_have_in_another_order(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loop.data.pipelines.written.may_move", lambda rows: True)  # as in a process without a seed
+    monkeypatch.setattr("loop.data.orders.lists.may_move", lambda rows: True)  # as in a process without a seed
     names = files(tmp_path, "a\nb\n", "c\nd\n", "e\nf\n")
     then, now = (Written(READERS[name](each).batch(2), threading.Event()) for each in (names, names[::-1]))
-    cursor = then.drawn([*then.lists.values()])
+    cursor = places_of_rows(then, [*then.lists.values()])
     kept = KeptRows("", dict, lambda: None, same_program=True)
-    (same,) = (one for one in now.as_drawn(cursor, [*now.lists.values()], kept) if one.described == then.described)
+    (same,) = (one for one in as_drawn(now, cursor, [*now.lists.values()], kept) if one.described == then.described)
     assert same.of(1, 0, 1).element_spec == now.dataset.element_spec
 
 

@@ -5,6 +5,7 @@ text of the program says: others are settings.
 """
 
 import collections
+import contextlib
 import functools
 import json
 import logging
@@ -18,6 +19,7 @@ from loop.data.objects.slots import Path, Slot, slots
 from loop.exact.drawn_names import TAKEN, is_drawn_anywhere
 from loop.exact.given import is_given
 from loop.state.plain import KINDS, Encoded, Plain, decoded
+from loop.state.resumable import Earlier
 
 OWNER = "the data"
 log = logging.getLogger("exactloop")
@@ -76,6 +78,26 @@ class HeldRows:
             return False
         log.warning(TAKEN, f"{name.rpartition('.')[2]} {new!r:.80}, in the place of {_plain(now)!r:.80}")
         return True
+
+    def recall(self, earlier: Earlier, fits: Callable[[], bool], *, before: int = 0, but: Collection[str] = ()) -> bool:
+        """Puts what was kept, if all is then as it was; else leaves all as it is. Returns whether it was put.
+
+        Args:
+            earlier: What was kept.
+            fits: Says whether all is as it was, with that in its place.
+            before: How many tensors of others come before it.
+            but: See `put`.
+        """
+        if not (rows := earlier.tensors()[before:]):
+            return False
+        back = self.mark()
+        self.put(rows, but)
+        with contextlib.suppress(Exception):  # with rows that it was not written for, a program may raise anything
+            if fits():
+                earlier.taken()
+                return True
+        back()
+        return False
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes all this back to what it is now, as far as it was put."""

@@ -78,26 +78,6 @@ def _numbers(dataset: tf.data.Dataset) -> Iterator[tuple[tf.data.Dataset, str, i
             yield from ((stage, name, number) for name, number in sorted(numbers_of(stage).items()))
 
 
-def noted_seed(owner: str, seed: int | None) -> dict[str, int]:
-    """Returns the seed that data were given, to be noted, if it is seen to be drawn: an evaluation notes no other."""
-    return {} if seed is None or not is_drawn(owner, "seed") else {"seed": seed}
-
-
-def seed_then(owner: str, seed: int | None, cursor: Mapping[str, int], earlier: Earlier) -> int | None:
-    """Returns the seed that data were given when the run began, if it is seen to be drawn; else the present one.
-
-    Args:
-        owner: The class of the data.
-        seed: The seed that they were given now; None: none.
-        cursor: Their own of an earlier process.
-        earlier: Says whether the program is the same.
-    """
-    then = cursor.get("seed", seed)
-    if seed is None or then is None or not is_taken_back(owner, "seed", then, seed, earlier):
-        return seed
-    return then
-
-
 def is_drawn(owner: str, argument: str) -> bool:
     """Returns whether a process without a seed has drawn what it gives to data, as far as its text says."""
     # A loop hands on what it is given for a bare dataset.

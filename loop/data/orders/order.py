@@ -15,8 +15,3 @@ def order_of(count: int, seed_and_epoch: tf.Tensor, *, shuffled: bool) -> tf.Ten
     # Not index_shuffle: that one is no bijection for every n and repeats itself every 256 epochs.
     shuffle = tf.random.experimental.stateless_shuffle
     return shuffle(numbers, seed=seed_and_epoch, alg="philox") if shuffled else numbers
-
-
-def as_seed(seed: int) -> int:
-    """Returns the lowest 64 bits of any integer as an int64."""
-    return (seed + 2**63) % 2**64 - 2**63

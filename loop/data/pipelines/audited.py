@@ -8,7 +8,7 @@ import tensorflow as tf
 from loop.data.objects.around import Around
 from loop.data.objects.reached import draws_by_tensorflow, variables_reached
 from loop.data.pipelines.replay import Reader
-from loop.data.pipelines.unseeded import warn_of_tensors
+from loop.data.pipelines.warned import warn_of_tensors
 from loop.data.pipelines.written import Written
 from loop.errors.remedies import DRAWN_IN_TENSORFLOW, GENERATOR, READ_BETWEEN_STEPS
 from loop.exact.pipeline_audit import Read, audit_function, audit_reading

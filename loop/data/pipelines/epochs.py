@@ -10,15 +10,15 @@ import keras
 import tensorflow as tf
 
 from loop.data.objects.around import Around
-from loop.data.orders.one_order import Orders
 from loop.data.orders.pool import Pool
 from loop.data.pipelines.audited import as_read, as_written
 from loop.data.pipelines.cores import cores, other_order
+from loop.data.pipelines.each_dataset import EachDataset
 from loop.data.pipelines.known import Known
 from loop.data.pipelines.of_epoch import Given, OfEpoch, check_spec, checked
+from loop.data.pipelines.one_dataset import OneDataset
 from loop.data.pipelines.passes import BEGINNING, PassesSoFar
-from loop.data.pipelines.python_rows import PythonRows, RowsOfEpochs
-from loop.data.pipelines.recalled import recalled
+from loop.data.pipelines.python_rows import PythonRows
 from loop.data.pipelines.replay import ANOTHER, Reader
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline import cardinality
@@ -31,7 +31,7 @@ from loop.state.resumable import Earlier, Unlike
 
 log = logging.getLogger("exactloop")
 AROUND = "around"  # the name of a note: there is more, which is no number
-LATE = "late"  # a note: the iterator of the pass has numbers of rows, where earlier versions had rows
+LATE, VECTOR = "late", 2  # a note: the iterator of the pass has numbers of rows, and how; earlier ones had rows, then 1
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
 PROGRAM = int(short((tf.__version__, keras.__version__)), 16)  # other versions trace the same program otherwise
 
@@ -66,18 +66,18 @@ class EpochDatasets:
         self._python_draws = threading.Event()  # set in threads of TensorFlow
         one = Written(first.repeat() if self.endless else first, self._python_draws, share=self.share)
         self.saved = one.can_be_saved if saved is None else saved
-        self._first, self._one = one, None if self.varies else one  # that of all epochs
         self._seed: int | None = None  # drawn when a run begins, and in each checkpoint
         self._cores = cores()  # that the run began with
         python = [] if self.varies or self.saved else one.python()  # saved iterators read nothing again
         self.around = Around(python)
-        self._python = PythonRows(python, self.around, lambda: self._reader.beginning(self._again(0)))
-        self._of_epochs = RowsOfEpochs(given.function if isinstance(given, OfEpoch) else None, self._stages_anew)
+        rows = PythonRows(python, self.around, lambda: self._reader.beginning(self._again(0)))
+        self._one = None if self.varies else OneDataset(one, rows)
+        function = given.function if isinstance(given, OfEpoch) else None
+        self._datasets = self._one or EachDataset(one, self._made, function, self._stages_anew)
         self._passes, self._reader = PassesSoFar(), Reader(self.around.as_at_first)
         self._now: Written | None = None  # of what is iterated
         self._found: list[Finding] | None = None  # None: nobody has looked yet
-        self._known, self._pool = Known(self._written, varies=self.varies), Pool()
-        self._tables_back: Callable[[], None] = lambda: None  # takes tables back from layers
+        self._known = Known(self._datasets.at, varies=self.varies)
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
         """Returns the dataset of an epoch, to be iterated; what was written of it is kept until `ended`."""
@@ -90,13 +90,7 @@ class EpochDatasets:
 
     def pool_rows(self, pool: Pool) -> None:
         """Adds what the dataset of all epochs was made of, in this process, to what all data have."""
-        self._pool = pool
-        if not self.varies:
-            pool.add(lambda: [*self._first.lists.values()])
-            pool.splits.add(self._first.dataset, self._shuffle)
-
-    def _shuffle(self, orders: Orders) -> None:
-        self._first = self._one = self._first.with_orders(orders)
+        self._datasets.pool_rows(pool)
 
     def fix_seed(self) -> None:
         """Lets what has no seed be the same in each process: for data that no checkpoint has."""
@@ -107,9 +101,7 @@ class EpochDatasets:
         """What the user wrote of the dataset that is iterated; None between passes."""
         return None if self._now is None else self._now.dataset
 
-    def _written(self, epoch: int) -> Written:
-        if self._one is not None:
-            return self._one
+    def _made(self, epoch: int) -> Written:
         made = self._given(epoch)
         return Written(made if self._steps is None else made.take(self._steps), self._python_draws, share=self.share)
 
@@ -134,16 +126,16 @@ class EpochDatasets:
 
     def _again(self, epoch: int) -> tf.data.Dataset:
         """Returns a pass that has nothing in common with those read before: no caches, nor an order that comes next."""
-        return self._pass(self._written(epoch), epoch, afresh=True)
+        return self._pass(self._datasets.at(epoch), epoch, afresh=True)
 
     def ended(self, digest: int | None) -> None:
         """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
         self._now = None
         if self.around.end():
             self._python_draws.set()  # as after what was found before the first pass
-            if self._first.caches:
+            if self._datasets.first.caches:
                 self._passes.differ()
-        if digest is not None and self._one is not None and not self._one.varies:
+        if digest is not None and self._one is not None and not self._one.now.varies:
             self._passes.ended(digest)
         elif digest is not None and self._passes.beginning is not None:
             self._passes.begins_with(self._reader.beginning(self._again(0)))
@@ -160,18 +152,20 @@ class EpochDatasets:
 
     def made_otherwise(self) -> list[str]:
         """Returns what is done in another way than it was written."""
-        return self._first.made_otherwise() if not self.varies or self._first.needs_seed else []
+        return self._datasets.first.made_otherwise() if not self.varies or self._datasets.first.needs_seed else []
 
     def _look(self, owner: str) -> list[Finding]:
         made = list(self._sample())
         each = self._describe(made)
-        kept = self.varies and bool(self._of_epochs.tensors())
+        kept = self.varies and bool(self._datasets.in_memory())
         found = as_written(made, each, owner, saved=self.saved, varies=self.varies, kept=kept)
         if all(isinstance(finding, Read) for finding in found):
             again = {epoch: (written, functools.partial(self._again, epoch)) for epoch, written in each.items()}
             wrong, beginning = as_read(again, self._reader, self.around, self._python_draws, owner)
             found += wrong
-            if self.around.changes and self._first.caches:  # a cache would be filled again as things are by then
+            if (
+                self.around.changes and self._datasets.first.caches
+            ):  # a cache would be filled again as things are by then
                 found += audit_reading(ANOTHER, owner)
             # What each of several workers reads of its own begins otherwise, and all make the same notes.
             self._passes.beginning = beginning if self.share is None else None
@@ -193,10 +187,10 @@ class EpochDatasets:
     def _sample(self) -> Iterator[tuple[int, Written]]:
         """Yields datasets with their epochs, of a function several, some of them twice."""
         # Not the one that it made first: a seed may have been set for the process since then.
-        yield 0, self._written(0)
+        yield 0, self._datasets.at(0)
         for epoch in AGAIN if self.varies else ():
             try:
-                yield epoch, self._written(epoch)
+                yield epoch, self._datasets.at(epoch)
             except Exception:  # there may be no such epoch; a run that gets there is told so then
                 continue
 
@@ -211,27 +205,22 @@ class EpochDatasets:
         stages = self._known.stages(epoch, self._now)
         of_stages = {} if stages is None else {"stages": stages, "program": PROGRAM}
         seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
-        seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
-        seed |= self._drawn()
+        seed |= {"cores": self._cores} if self._datasets.first.at_once(self._cores) else {}
+        seed |= self._datasets.notes()
         around = {AROUND: 1} if self.around.changes else {}
-        around |= {LATE: 1} if self.reads_late else {}
+        around |= {LATE: VECTOR} if self.reads_late else {}
         return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.cursor()}
 
     def drawn(self) -> dict[str, int]:
         """Returns what `recall` has to know, if there is anything: the program may have drawn it without a seed."""
-        drawn, stages = self._drawn(), self._known.stages(0, self._now) if self._one else None
-        if stages is None or not (drawn or (self._one and self._one.has_others)):
+        notes, stages = self._datasets.notes(), self._known.stages(0, self._now) if self._one else None
+        if stages is None or not (notes or (self._one and self._one.may_be_other)):
             return {}
-        return {**drawn, "stages": stages, **{n: known for n, known in self._passes.cursor().items() if n == BEGINNING}}
+        return {**notes, "stages": stages, **{n: known for n, known in self._passes.cursor().items() if n == BEGINNING}}
 
     def in_memory(self) -> Sequence[tf.Tensor]:
-        """Returns the tensors that the dataset of all epochs is made of, and behind them what Python in it has."""
-        if self._one is None:
-            return self._of_epochs.tensors()
-        return [*self._one.in_memory(), *self._python.tensors()]
-
-    def _drawn(self) -> dict[str, int]:
-        return {} if self._one is None else self._one.drawn(self._pool)
+        """Returns what the dataset of all epochs, or the function that makes those of each, has in memory."""
+        return self._datasets.in_memory()
 
     def resume_from(self, epoch: int, cursor: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
@@ -242,7 +231,7 @@ class EpochDatasets:
             if self._passes.beginning is not None:
                 self._passes.beginning = self._reader.beginning(self._again(0))
         self._cores = cursor.get("cores", cores())
-        if line := other_order(self._first.of_cores, self._cores, cores()):
+        if line := other_order(self._datasets.first.of_cores, self._cores, cores()):
             self._passes.forget()
             return [line]
         stages = self._known.stages(epoch, None)
@@ -253,24 +242,23 @@ class EpochDatasets:
             self._passes.forget()
             what = f"data: for epoch {epoch + 1}, the function makes another dataset than when the checkpoint was made"
             return [what] if self.varies else []  # of one dataset, `describe` has it
-        self._python.begin_as(cursor, self._passes)
+        if self._one is not None:
+            self._one.python.begin_as(cursor, self._passes)
         return [line] if (line := self._passes.resume_from(cursor)) else []
 
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
         """Takes the order, or the rows, that were drawn in an earlier process, if no more has changed."""
-        if self._one is None:
-            if self._of_epochs.recall(cursor, earlier):
-                self._known = Known(self._written, varies=True)  # its datasets are others now
+        if isinstance(self._datasets, EachDataset):
+            if self._datasets.recall(cursor, earlier):
+                self._known = Known(self._datasets.at, varies=True)  # its datasets are others now
             return
-        self._python.recall(earlier, len(self._one.in_memory()))
-        others = cursor.get("stages") not in (None, self._known.stages(0, self._now))
-        if others and (before := recalled(self._one, cursor, self._pool, earlier)):
-            self._one, self._tables_back = before, before.put_tables()
+        if self._datasets.recall(cursor, earlier, self._known.stages(0, self._now)):
+            before = self._datasets.now
             self._known.put(before, cursor["stages"])
             if self.cardinality >= 0:  # of other rows, there may be more or fewer
                 self.cardinality = cardinality(self._pass(before.once() if self.endless else before, 0))
         if self.around.settled:  # an evaluation, of which nothing is sought
-            self._python.begin_as(cursor, self._passes)
+            self._datasets.python.begin_as(cursor, self._passes)
 
     def _stages_anew(self, epoch: int) -> int | None:
         self._known.begin_anew()
@@ -280,13 +268,10 @@ class EpochDatasets:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
         held, around = dict(vars(self)), self.around.mark()
         passes, known = copy.copy(self._passes), copy.copy(self._known)
-        python, of_epochs, tables = self._python.mark(), self._of_epochs.mark(), self._tables_back
+        rows = self._datasets.mark()
 
         def go_back() -> None:
-            if self._tables_back is not tables:
-                self._tables_back()
-            python()
-            of_epochs()
+            rows()
             around()
             vars(self).update(held)
             self._passes, self._known = passes, known
@@ -306,7 +291,7 @@ class EpochDatasets:
         try:
             self.around.take(kept)
         except Unlike:  # it may fit into the rows of the run alone, as an order of more rows does
-            if not self._python.put():
+            if self._one is None or not self._one.python.put():
                 raise
             self.around.take(kept)
         self._python_draws.set()

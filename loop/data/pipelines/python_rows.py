@@ -49,42 +49,10 @@ class PythonRows:
             if self._is_put:
                 earlier.taken()
             return
-        if rows := earlier.tensors()[self._before :]:
-            back = self.mark()
-            self._held.put(rows, self._around.names)
+
+        def fits() -> bool:
             passes.beginning = self._begins()
-            if passes.beginning == cursor[BEGINNING]:
-                earlier.taken()
-            else:
-                back()
-                passes.beginning = begins
+            return passes.beginning == cursor[BEGINNING]
 
-
-class RowsOfEpochs:
-    """The rows that a function of the epoch has.
-
-    Args:
-        function: The function; None if there is none.
-        stages: Returns, each time anew, a hash of the dataset that it makes of an epoch; None if it makes none.
-    """
-
-    def __init__(self, function: object | None, stages: Callable[[int], int | None]) -> None:
-        self._held, self._stages = HeldRows([] if function is None else [function]), stages
-        self.tensors, self.mark = self._held.tensors, self._held.mark
-
-    def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> bool:
-        """Puts what was kept in the place of what there is, if it makes the noted dataset then, and not before.
-
-        Returns:
-            Whether that was so.
-        """
-        wanted = cursor.get("stages")
-        if wanted is None or self._stages(cursor["epoch"]) == wanted or not (rows := earlier.tensors()):
-            return False
-        back = self.mark()
-        self._held.put(rows)
-        if self._stages(cursor["epoch"]) != wanted:
-            back()
-            return False
-        earlier.taken()
-        return True
+        if not self._held.recall(earlier, fits, before=self._before, but=self._around.names):
+            passes.beginning = begins

@@ -7,7 +7,7 @@ gave to networks, and what Python draws while a function is traced, which is onc
 import logging
 import random
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeGuard
 
 import keras
@@ -15,55 +15,27 @@ import numpy as np
 import tensorflow as tf
 
 from loop.data.objects.reached import variables_of
-from loop.data.orders.rows import Rows
 from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
 from loop.exact.drawn_names import reads_drawn
-from loop.exact.drawn_shapes import drawn_shapes
-from loop.exact.given import names_number
 from loop.exact.outside import SEVERAL, is_computed
 from loop.exact.pipeline import stages
 from loop.exact.reach import Reach, attributes, globals_of, is_of_program
 from loop.findings import Finding
 from loop.handles import keys
-from loop.state.randomness import drawn, global_seed, is_seeded, seeded
+from loop.state.randomness import drawn, is_seeded, seeded
 from loop.state.rows_in_memory import OF_OTHERS
 from loop.tf_internals import programmed
 
 log = logging.getLogger("exactloop")
-DRAWN = (
-    "Python or NumPy have drawn %s random numbers in this process, which has no seed, and the data are rows in memory "
-    "that are too large to be kept with the run, or on an accelerator. If another process has the same rows in another "
-    "order, as numpy.random.permutation gives them, this run can be resumed; if it has other rows, as train_test_split "
-    "takes without a seed, or rows that are drawn themselves, it cannot. Then call keras.utils.set_random_seed(1) at "
-    "the beginning of the script."
-)
-NOT_KEPT = (
-    "%s have %s rows in memory that are not kept with the run: more than 16 MB of functions, as in "
-    "map(lambda i: x[i]), or what a function of the epoch has other than in arrays and lists. Python or NumPy have "
-    "drawn %s random numbers in this process, which has no seed. If the rows were drawn, another process has other "
-    "ones, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning of the script."
-)
-OF_TIME = (
-    "The process has the seed %d, which neither the script nor its arguments name. If each start draws one, as of the "
-    "time, only a start with this one can resume this run: write down a number, as in keras.utils.set_random_seed(1)."
-)
 COMPUTED = (
     "%s use numbers that were computed, %s, in a process that has no seed, and has drawn %s random numbers. If they "
     "are of rows that were chosen at random, such as their mean, another process has others. So few are not taken back "
-    "if all else is the same, and then it cannot resume this run: call keras.utils.set_random_seed(1) at the beginning "
-    "of the script."
+    f"if all else is the same, and then it cannot resume this run. {SEED_FIRST}"
 )
 ADAPTED = (
     "%s use layers that were adapted to data in a process without a seed: %s. If those were shuffled, another process "
-    "has other numbers in them, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning "
-    "of the script."
+    f"has other numbers in them, and cannot resume this run. {SEED_FIRST}"
 )
-SHAPED = (
-    "The program gives %s what Python or NumPy have drawn, as far as its text says, in a process that has no seed. If "
-    "the shape of batches comes of it, or what is done with them, another process cannot resume this run, because it "
-    "draws something else: call keras.utils.set_random_seed(1) at the beginning of the script."
-)
-LONG = 6  # digits of a seed
 MODULES = (random, np.random)
 METHOD_OF = "__self__"
 STREAMS = [getattr(module.random, METHOD_OF) for module in MODULES]  # whose methods the functions of these are
@@ -97,46 +69,6 @@ def unseeded(dataset: tf.data.Dataset, owner: str, *, kept: bool) -> list[Findin
         once = "draw from Python's or NumPy's random numbers while a function is traced, once, and without a seed"
         found.append(Finding(f"{owner} {once}", "", SEED_FIRST))
     return found
-
-
-def warn_of_seed() -> None:
-    """Says so if it seems that each start of the program draws the seed of its process."""
-    # One of a few digits may have been computed of others, such as the number of a trial.
-    if (seed := global_seed()) is not None and len(str(seed)) >= LONG and not names_number(seed):
-        log.warning(OF_TIME, seed)
-
-
-def warn_of_shapes() -> None:
-    """Says so if the shapes of batches seem to be drawn."""
-    if not is_seeded() and (names := drawn_shapes()):
-        log.warning(SHAPED, ", ".join(names))
-
-
-def warn_of_rows(pool: Iterable[Rows], kept: Callable[[], Mapping[str, tf.Tensor]]) -> None:
-    """Says so if rows that are not kept may have been drawn without a seed, and so be others in the next process.
-
-    If they are the same ones in another order, they are put back where they were. Nobody can tell beforehand.
-
-    Args:
-        pool: The rows.
-        kept: Returns what is kept. It is asked last, as that may take its time.
-    """
-    # Who permutes n rows draws about n numbers.
-    counts = [rows.count for rows in pool]
-    if counts and not is_seeded() and (count := drawn()) >= max(counts) + OF_OTHERS and not kept():
-        log.warning(DRAWN, f"{count:,}")
-
-
-def warn_of_tensors(tensors: Iterable[tf.Tensor], owner: str) -> None:
-    """Says so if rows that cannot be kept may have been drawn; see above.
-
-    Args:
-        tensors: What the functions of pipelines have, and what else is meant.
-        owner: What to call the data.
-    """
-    counts = [int(x.shape[0]) for x in tensors if x.shape.rank and (x.dtype.is_floating or x.dtype.is_integer)]
-    if counts and not is_seeded() and (count := drawn()) >= max(counts) + OF_OTHERS:
-        log.warning(NOT_KEPT, owner, f"{max(counts):,}", f"{count:,}")
 
 
 def as_drawn(roots: Iterable[object], variables: Collection[tf.Variable]) -> list[Finding]:

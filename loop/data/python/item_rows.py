@@ -57,13 +57,14 @@ class ItemRows:
         self._earlier = earlier
         if changes or cursor.get(CONTENT, self._number()) == self._number():
             return
-        go_back = self.mark()
-        self._held.put(earlier.tensors())
-        self._items.first = self._items.digests()
-        if cursor[CONTENT] == self._number():
-            earlier.taken()
-        else:
-            go_back()
+        first = self._items.first
+
+        def fits() -> bool:
+            self._items.first = self._items.digests()
+            return cursor[CONTENT] == self._number()
+
+        if not self._held.recall(earlier, fits):
+            self._items.first = first
 
     def recall_count(self, cursor: Mapping[str, int], earlier: Earlier, look: Callable[[], None]) -> None:
         """Puts what was kept in the place of what there is, if the items are those then, more or fewer as they are.
@@ -73,15 +74,12 @@ class ItemRows:
             earlier: What was kept.
             look: Looks at the items anew.
         """
-        if not (rows := earlier.tensors()):
-            return
-        back = self._held.mark()
-        self._held.put(rows)
-        look()
-        if cursor.get(CONTENT) == self._number():
-            earlier.taken()
-        else:
-            back()
+
+        def fits() -> bool:
+            look()
+            return cursor.get(CONTENT) == self._number()
+
+        if earlier.tensors() and not self._held.recall(earlier, fits):
             look()
 
     def as_saved(self, digests: Sequence[str], put: Callable[[], None]) -> None:

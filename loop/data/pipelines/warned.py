@@ -1,0 +1,77 @@
+"""What may keep a run from being resumed, though nobody can tell: said once, of a process without a seed."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+import tensorflow as tf
+
+from loop.data.orders.rows import Rows
+from loop.errors.remedies import SEED_FIRST
+from loop.exact.drawn_shapes import drawn_shapes
+from loop.exact.given import names_number
+from loop.state.randomness import drawn, global_seed, is_seeded
+from loop.state.rows_in_memory import OF_OTHERS
+
+log = logging.getLogger("exactloop")
+DRAWN = (
+    "Python or NumPy have drawn %s random numbers in this process, which has no seed, and the data are rows in memory "
+    "that are too large to be kept with the run, or on an accelerator. If another process has the same rows in another "
+    "order, as numpy.random.permutation gives them, this run can be resumed; if it has other rows, as train_test_split "
+    f"takes without a seed, or rows that are drawn themselves, it cannot. {SEED_FIRST}"
+)
+NOT_KEPT = (
+    "%s have %s rows in memory that are not kept with the run: more than 16 MB of functions, as in "
+    "map(lambda i: x[i]), or what a function of the epoch has other than in arrays and lists. Python or NumPy have "
+    "drawn %s random numbers in this process, which has no seed. If the rows were drawn, another process has other "
+    f"ones, and cannot resume this run. {SEED_FIRST}"
+)
+OF_TIME = (
+    "The process has the seed %d, which neither the script nor its arguments name. If each start draws one, as of the "
+    "time, only a start with this one can resume this run: write down a number, as in keras.utils.set_random_seed(1)."
+)
+SHAPED = (
+    "The program gives %s what Python or NumPy have drawn, as far as its text says, in a process that has no seed. If "
+    "the shape of batches comes of it, or what is done with them, another process cannot resume this run, because it "
+    f"draws something else. {SEED_FIRST}"
+)
+LONG = 6  # digits of a seed
+
+
+def warn_of_seed() -> None:
+    """Says so if it seems that each start of the program draws the seed of its process."""
+    # One of a few digits may have been computed of others, such as the number of a trial.
+    if (seed := global_seed()) is not None and len(str(seed)) >= LONG and not names_number(seed):
+        log.warning(OF_TIME, seed)
+
+
+def warn_of_shapes() -> None:
+    """Says so if the shapes of batches seem to be drawn."""
+    if not is_seeded() and (names := drawn_shapes()):
+        log.warning(SHAPED, ", ".join(names))
+
+
+def warn_of_rows(pool: Iterable[Rows], kept: Callable[[], Mapping[str, tf.Tensor]]) -> None:
+    """Says so if rows that are not kept may have been drawn without a seed, and so be others in the next process.
+
+    If they are the same ones in another order, they are put back where they were. Nobody can tell beforehand.
+
+    Args:
+        pool: The rows.
+        kept: Returns what is kept. It is asked last, as that may take its time.
+    """
+    # Who permutes n rows draws about n numbers.
+    counts = [rows.count for rows in pool]
+    if counts and not is_seeded() and (count := drawn()) >= max(counts) + OF_OTHERS and not kept():
+        log.warning(DRAWN, f"{count:,}")
+
+
+def warn_of_tensors(tensors: Iterable[tf.Tensor], owner: str) -> None:
+    """Says so if rows that cannot be kept may have been drawn; see above.
+
+    Args:
+        tensors: What the functions of pipelines have, and what else is meant.
+        owner: What to call the data.
+    """
+    counts = [int(x.shape[0]) for x in tensors if x.shape.rank and (x.dtype.is_floating or x.dtype.is_integer)]
+    if counts and not is_seeded() and (count := drawn()) >= max(counts) + OF_OTHERS:
+        log.warning(NOT_KEPT, owner, f"{max(counts):,}", f"{count:,}")
