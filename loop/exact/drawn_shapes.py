@@ -1,12 +1,17 @@
-"""What the program shapes batches with, or decides by what is done with them, of what it has drawn without a seed.
+"""What is fixed in what is traced, such as the shapes of batches and constants, of what a program has drawn.
 
-Steps are traced for shapes, so what another process has drawn cannot be put in their place when a run goes on.
+What another process has drawn there cannot be put in its place when a run goes on: steps are traced for it.
 """
 
-from collections.abc import Collection, Mapping
+import types
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
 
 from loop.exact.assigned import DRAWN
-from loop.exact.drawn_names import drawn_arguments
+from loop.exact.drawn_names import drawn_arguments, drawn_names
+from loop.exact.reach import Reach, is_of_program, outside
 
 DROPS = "drop_remainder"  # or else `batch` makes batches of any size, as far as the pipeline says
 SHAPING: Mapping[str, Collection[int | str]] = {  # the arguments that do, by the name of the function or class
@@ -28,3 +33,19 @@ def drawn_shapes() -> list[str]:
     shaping = [each for each in given if each.place in SHAPING[each.function]]
     fixed = [each for each in shaping if each.function != "batch" or DROPS in each.keywords]
     return sorted({each.function for each in fixed})
+
+
+def drawn_constants(functions: Iterable[object]) -> list[str]:
+    """Returns the names of numbers, arrays and texts that come of what was drawn, and that functions of a program read.
+
+    Args:
+        functions: What is traced; what it calls counts, too.
+    """
+    return sorted({name for each in Reach(functions).functions if is_of_program(each) for name in _drawn_in(each)})
+
+
+def _drawn_in(function: types.FunctionType) -> Iterator[str]:
+    drawn = {each.name for each in drawn_names(frozenset([DRAWN]), SIZES) if each.module == function.__module__}
+    for name, value in outside(function):
+        if name in drawn and isinstance(value, int | float | str | np.generic | np.ndarray | tf.Tensor):
+            yield name

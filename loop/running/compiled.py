@@ -1,10 +1,12 @@
 """What is traced for a loop, once, before its state is restored."""
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Sequence
 
 from loop.data.arrays import ArrayData
+from loop.data.pipelines.unseeded import drawn_in_trace
 from loop.engine.chunk import CompiledLoop
 from loop.engine.clock import TimeSpent
 from loop.engine.purity import KEEP, Purity
@@ -81,6 +83,7 @@ class Compiled:
         self._purity: dict[str, Purity] = {}
         if counted := before.counted():
             log.warning(COUNTED, "; ".join(counted))
+        self._drawn: list[Finding] | None = [] if counted else None  # None: not looked for; a count shows as draws do
         warn_of_idle(parts.given, self.audits["train"].changed(), parts.hooks)
         # Once more, of what is there now: layers are built, and metrics have made their variables.
         self._traced = Traced(roots)
@@ -167,17 +170,20 @@ class Compiled:
 
     def _is_traced_otherwise(self, name: str, state: TrainingState) -> bool:
         """Returns whether a step that is traced now is another one than was traced, or cannot be traced."""
-        data = {"train": self._parts.data, **self._parts.evaluated}[name]
         try:
-            covered, held = self.audits.covered(state), self.audits.held(state)
-            # Nothing of this is kept: random streams and what `tf.function`s remember are as before.
-            with numbered(self._parts.position.step), untouched(), traced_anew(self._traced.compiled):
-                trace = traced(self._steps[name], data, jit_compile=self._parts.jit_compile)
-            was, now = (TraceAudit(each.graph, name).only_read(covered) for each in (self._traces[name], trace))
-            # Of variables that are only read, other ones are told by themselves: they may be equal so far.
-            return keys(was) != keys(now) or self._traces[name].fingerprint(held, was) != trace.fingerprint(held, now)
+            return self._is_other(name, state)
         except Exception:  # such as that of an optimizer which does not know a variable
             return True
+
+    def _is_other(self, name: str, state: TrainingState) -> bool:
+        data = {"train": self._parts.data, **self._parts.evaluated}[name]
+        covered, held = self.audits.covered(state), self.audits.held(state)
+        # Nothing of this is kept: random streams and what `tf.function`s remember are as before.
+        with numbered(self._parts.position.step), untouched(), traced_anew(self._traced.compiled):
+            trace = traced(self._steps[name], data, jit_compile=self._parts.jit_compile)
+        was, now = (TraceAudit(each.graph, name).only_read(covered) for each in (self._traces[name], trace))
+        # Of variables that are only read, other ones are told by themselves: they may be equal so far.
+        return keys(was) != keys(now) or self._traces[name].fingerprint(held, was) != trace.fingerprint(held, now)
 
     def evaluate(self, evaluation: Evaluation, abandon: Callable[[], bool]) -> bool:
         """Evaluates once, and puts back what that writes of the training state. See `Evaluation.run`."""
@@ -190,7 +196,19 @@ class Compiled:
     def audit(self, state: TrainingState) -> list[Finding]:
         """Looks for what would keep a run from being resumed exactly."""
         found = self.audits.findings(state)
-        return found + [finding for purity in self._purity.values() for finding in purity.findings]
+        if self._drawn is None:
+            self._drawn = [each for name in self._traces for each in self._drawn_in_trace(name, state)]
+        return found + self._drawn + [finding for purity in self._purity.values() for finding in purity.findings]
+
+    def _drawn_in_trace(self, name: str, state: TrainingState) -> list[Finding]:
+        """Returns that a step has in it what was drawn while it was traced: another process would trace another one."""
+
+        def is_other() -> bool:
+            with contextlib.suppress(Exception):  # nothing is known of a step that cannot be traced twice
+                return self._is_other(name, state)
+            return False
+
+        return drawn_in_trace(self._steps[name].function, self.audits.owners[name], is_other)
 
     def reset(self) -> None:
         """Forgets the epoch's metrics; the means begin afresh with its first step."""

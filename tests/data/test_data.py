@@ -168,6 +168,7 @@ def test_early_orders_are_few_where_batches_are_large() -> None:
         assert len(data._orders._early) in (early, early - 1)
 
 
+@pytest.mark.more
 def test_orders_that_are_made_early_several_at_once_are_those_of_their_epochs() -> None:
     going_on = ArrayData(np.arange(20), batch_size=6, seed=1)
     for epoch in (*range(40), 3, 70, 71, 72):

@@ -112,6 +112,7 @@ class WithState(Owner):
         self.inner.rng.shuffle(self.inner.numbers)
 
 
+@pytest.mark.more
 def test_a_list_has_the_order_and_the_bits_of_arrays(tmp_path: Path) -> None:
     kinds = {"batch_size": 3, "seed": 5}
     whole = same(lambda w: IndexedData([np.float32(i) for i in range(10)], **kinds), tmp_path, [2, 6, 11])

@@ -335,6 +335,7 @@ class Program:
         return copy.name
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "kind", [kind if kind == "noise" else pytest.param(kind, marks=pytest.mark.more) for kind in DRAWN]
 )

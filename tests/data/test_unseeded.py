@@ -13,7 +13,8 @@ from tensorflow.python.framework.config import disable_op_determinism
 from hooks import Checkpoint
 from loop import Loop, StreamData
 from loop.data.pipelines import unseeded, warned
-from loop.exact import drawn_names
+from loop.exact import drawn_names, drawn_shapes
+from loop.exact.assigned import Name
 from loop.state.randomness import is_seeded
 
 Dataset = tf.data.Dataset
@@ -84,6 +85,22 @@ def found(name: str) -> str:
 def test_what_another_process_would_draw_otherwise_is_found(name: str) -> None:
     said = PIPELINES[name][1]
     assert (said in found(name)) if said else (found(name) == "")
+
+
+@pytest.mark.parametrize("draw", [random.random, lambda: np.random.default_rng().random()])
+def test_what_a_step_draws_in_python_while_it_is_traced_is_found(draw: Callable[[], float]) -> None:
+    """Another process would trace another step, and refuse the checkpoint after hours."""
+    weight = tf.Variable(0.0)
+    # What it names and does not draw then is no reason.
+    steps = [
+        lambda x: {"w": weight.assign_add(float(draw()))},
+        lambda x: {"w": weight.assign_add(1.0 if draw else 2.0)},
+    ]
+    found = [Loop(step, mapped(tf.identity), state={"weight": weight}).audit() for step in steps]
+    assert ["The train step draws from Python's or NumPy's" in each.what for each in found[0]] == [True]
+    assert found[1] == []
+    keras.utils.set_random_seed(1)
+    assert Loop(steps[0], mapped(tf.identity), state={"weight": weight}).audit() == []
 
 
 class Student:
@@ -183,7 +200,7 @@ def test_what_is_seen_to_come_of_random_numbers_is_taken_back_and_so_not_warned_
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unseeded, "drawn", lambda: 1_000)
-    monkeypatch.setattr(drawn_names, "drawn_names", lambda: {drawn_names.Name(__name__, "mean")})
+    monkeypatch.setattr(drawn_names, "drawn_names", lambda: {Name(__name__, "mean")})
     mean = number = np.float32(0.4713265)
     for function in (lambda x: tf.cast(x, tf.float32) - mean, lambda x: tf.cast(x, tf.float32) - number):
         caplog.clear()
@@ -210,6 +227,24 @@ def test_what_shapes_batches_and_seems_to_be_drawn_is_warned_of(
             keras.utils.set_random_seed(seed)
         Loop(lambda x: {"x": tf.size(x)}, mapped(tf.identity), state={}, hooks=[Checkpoint(tmp_path)]).audit()
         assert ["The program gives padded_batch what Python or NumPy have drawn" in caplog.text] == [is_said]
+
+
+def test_a_constant_that_seems_to_be_drawn_is_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    noise, scale = np.float32(0.3), 2.0
+    monkeypatch.setattr(drawn_shapes, "drawn_names", lambda *_: {Name(__name__, "noise")})
+
+    def noisy(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"x": noise * tf.reduce_sum(x)}
+
+    def scaled(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"x": scale * tf.reduce_sum(x)}
+
+    for step, is_said in ((noisy, True), (scaled, False)):
+        caplog.clear()
+        Loop(step, mapped(tf.identity), state={}, hooks=[Checkpoint(tmp_path)]).audit()
+        assert ["A step computes with noise, which Python or NumPy have drawn" in caplog.text] == [is_said]
 
 
 @pytest.mark.long

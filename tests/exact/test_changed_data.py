@@ -168,6 +168,7 @@ def test_a_generator_of_epochs_too_long_to_be_read_to_its_end_is_refused_when_it
     assert loop.run(epochs=3).step == 60
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("shuffled", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_generator_too_long_to_be_read_to_its_end_goes_on_as_it_was(
     shuffled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -273,6 +273,7 @@ MANY: dict[str, Callable[[], dict[str, object]]] = FEW | {
 }
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("which", ["few", pytest.param("many", marks=pytest.mark.long)])
 def test_the_same_program_has_the_same_fingerprint_in_every_process(which: str) -> None:
     started = [

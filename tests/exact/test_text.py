@@ -35,6 +35,7 @@ def test_the_text_is_the_same_wherever_it_is(main: types.ModuleType, tmp_path: P
     assert other.number != first.number
 
 
+@pytest.mark.more
 def test_what_the_program_imports_belongs_to_it_and_libraries_do_not(
     main: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +101,7 @@ def test_what_is_in_a_file_of_settings_is_given(
     assert given.is_given(123_456)
 
 
+@pytest.mark.more
 def test_a_number_is_set_if_it_is_given_or_stands_in_a_text_that_was_edited(
     main: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -411,6 +411,7 @@ def test_the_launcher_is_there_without_tensorflow() -> None:
     assert subprocess.run([sys.executable, "-c", code], env=CLEAN, cwd=ROOT, timeout=PATIENCE).returncode == 0
 
 
+@pytest.mark.more
 def test_who_has_ended_well_long_before_others_is_named(script: Callable[[str], str]) -> None:
     """Once: a script that ends before it has joined the others would be waited for in silence."""
     path = script("time.sleep(0 if rank == 1 else 3)")

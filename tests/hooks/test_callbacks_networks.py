@@ -101,6 +101,7 @@ def test_an_optimizer_that_fit_has_built_goes_on(tmp_path: Path, made: Callable[
         assert trained(made(), tmp_path / "parts", 4) == whole
 
 
+@pytest.mark.more
 def test_one_that_was_built_in_an_earlier_run_of_the_process_goes_on(tmp_path: Path) -> None:
     whole = trained(Compiled(), tmp_path / "whole", 6)
     trained(Compiled(), tmp_path / "parts", 2, 4)

@@ -168,6 +168,7 @@ class SavedLate(Life):
         return tiny.bits(self.loop)
 
 
+@pytest.mark.more
 def test_a_script_that_begins_to_save_after_its_first_run_does_all_of_it_again_and_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -274,6 +275,7 @@ def set_in_turns(directory: Path, *values: float, audited: bool = True) -> dict[
     return tiny.bits(loop)
 
 
+@pytest.mark.more
 def test_a_run_that_was_killed_goes_on_if_the_program_sets_the_same_again(tmp_path: Path) -> None:
     whole = set_in_turns(tmp_path / "whole", 0.5, 0.4, 0.3)
     set_in_turns(tmp_path / "again", 0.5, 0.4)

@@ -75,6 +75,7 @@ def test_they_are_those_of_fit() -> None:
         np.testing.assert_allclose(found.history[name], values, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.more
 def test_a_run_that_is_cut_goes_on_in_the_middle_of_them(tmp_path: Path) -> None:
     whole = run(8)
     for steps in (2, 3, 6):  # after 3 and 6 an evaluation has used them, in mid-epoch

@@ -73,6 +73,7 @@ def main(directory: Path) -> None:
     (directory / "seen").write_text(json.dumps(seen))
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("closed", [(0, 1, 2), *(pytest.param(each, marks=pytest.mark.long) for each in SUBSETS[:-1])])
 def test_what_is_closed_at_the_start_or_later_never_becomes_a_file_of_ours(
     closed: tuple[int, ...], tmp_path: Path

@@ -57,6 +57,7 @@ def long_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cut, "took", lambda cut, steps, seconds: setattr(cut, "length", 5))
 
 
+@pytest.mark.more
 @pytest.mark.usefixtures("long_cuts")
 def test_a_generator_may_run_a_loop_of_its_own() -> None:
     inner, steps = make_loop(numbers().batch(1)), list[int]()

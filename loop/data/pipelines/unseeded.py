@@ -19,7 +19,7 @@ from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
 from loop.exact.drawn_names import reads_drawn
 from loop.exact.outside import SEVERAL, is_computed
 from loop.exact.pipeline import stages
-from loop.exact.reach import Reach, attributes, globals_of, is_of_program
+from loop.exact.reach import Reach, attributes, is_of_program, outside
 from loop.findings import Finding
 from loop.handles import keys
 from loop.state.randomness import drawn, is_seeded, seeded
@@ -36,6 +36,7 @@ ADAPTED = (
     "%s use layers that were adapted to data in a process without a seed: %s. If those were shuffled, another process "
     f"has other numbers in them, and cannot resume this run. {SEED_FIRST}"
 )
+ONCE = "from Python's or NumPy's random numbers while {} is traced, once, and without a seed"
 MODULES = (random, np.random)
 METHOD_OF = "__self__"
 STREAMS = [getattr(module.random, METHOD_OF) for module in MODULES]  # whose methods the functions of these are
@@ -66,8 +67,7 @@ def unseeded(dataset: tf.data.Dataset, owner: str, *, kept: bool) -> list[Findin
     found = [Finding(f"{owner} use {each} without a seed", "", SEED_OR_FIRST) for each in dict.fromkeys(what)]
     # To trace all again takes as long as it took to make it: only where code names what draws.
     if _names_streams(reach, layers) and any(_draws_in_python(again) for _, again in functions):
-        once = "draw from Python's or NumPy's random numbers while a function is traced, once, and without a seed"
-        found.append(Finding(f"{owner} {once}", "", SEED_FIRST))
+        found.append(Finding(f"{owner} draw {ONCE.format('a function')}", "", SEED_FIRST))
     return found
 
 
@@ -85,6 +85,23 @@ def as_drawn(roots: Iterable[object], variables: Collection[tf.Variable]) -> lis
     names = [layer.name for layer in found if keys(variables_of(layer)) & read]
     what = "A step reads layer {!r}, whose weights were drawn without a seed, and no checkpoint would hold them"
     return [Finding(what.format(name), "", HELD_OR_SEED) for name in names]
+
+
+def drawn_in_trace(step: object, owner: str, is_traced_otherwise: Callable[[], bool]) -> list[Finding]:
+    """Returns that a step has numbers in it that Python drew while it was traced; nothing, if this process has a seed.
+
+    Args:
+        step: The function of the step.
+        owner: What to call it.
+        is_traced_otherwise: Traces it again, and returns whether it is another one then.
+    """
+    if is_seeded():
+        return []
+    reach = Reach([step])
+    layers = [thing for thing in reach.objects if isinstance(thing, keras.Layer)]
+    # As of pipelines: only where code names what draws.
+    found = _names_streams(reach, layers) and is_traced_otherwise()
+    return [Finding(f"{owner} draws {ONCE.format('it')}", "", SEED_FIRST)] if found else []
 
 
 def _draws(thing: object) -> TypeGuard[Callable[[Sequence[int]], tf.Tensor]]:
@@ -124,7 +141,7 @@ def _computed(reach: Reach) -> list[str]:
 def _names_streams(reach: Reach, layers: Sequence[keras.Layer]) -> bool:
     """Returns whether functions of the program, or the modules of layers, name what draws in Python."""
     functions = [function for function in reach.functions if is_of_program(function)]
-    named = [value for function in functions for value in globals_of(function).values()]
+    named = [value for function in functions for _, value in outside(function)]
     modules = {base.__module__ for layer in layers for base in type(layer).__mro__}
     # A module that is gone is taken for `random`: then the functions are traced, to be sure.
     named += [value for module in modules for value in vars(sys.modules.get(module, random)).values()]

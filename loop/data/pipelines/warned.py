@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from loop.data.orders.rows import Rows
 from loop.errors.remedies import SEED_FIRST
-from loop.exact.drawn_shapes import drawn_shapes
+from loop.exact.drawn_shapes import drawn_constants, drawn_shapes
 from loop.exact.given import names_number
 from loop.state.randomness import drawn, global_seed, is_seeded
 from loop.state.rows_in_memory import OF_OTHERS
@@ -34,6 +34,10 @@ SHAPED = (
     "the shape of batches comes of it, or what is done with them, another process cannot resume this run, because it "
     f"draws something else. {SEED_FIRST}"
 )
+CONSTANT = (
+    "A step computes with %s, which Python or NumPy have drawn, as far as the text of the program says, in a process "
+    f"that has no seed. Another process draws something else, and then it cannot resume this run. {SEED_FIRST}"
+)
 LONG = 6  # digits of a seed
 
 
@@ -48,6 +52,12 @@ def warn_of_shapes() -> None:
     """Says so if the shapes of batches seem to be drawn."""
     if not is_seeded() and (names := drawn_shapes()):
         log.warning(SHAPED, ", ".join(names))
+
+
+def warn_of_constants(steps: Iterable[object]) -> None:
+    """Says so if what is compiled into steps seems to be drawn."""
+    if not is_seeded() and (names := drawn_constants(steps)):
+        log.warning(CONSTANT, ", ".join(names))
 
 
 def warn_of_rows(pool: Iterable[Rows], kept: Callable[[], Mapping[str, tf.Tensor]]) -> None:
