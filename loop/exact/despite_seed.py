@@ -7,7 +7,9 @@ from collections.abc import Collection
 SPLITS = {"train_test_split", "split_dataset", "KFold", "StratifiedKFold", "ShuffleSplit"}  # draw, by other names
 # What has a stream of its own, which comes of the system if nothing is given; and what comes of that in any case.
 STREAMS = ("default_rng", "Random", "RandomState", "SeedSequence", "PCG64", "PCG64DXSM", "Philox", "MT19937", "SFC64")
-UNSEEDED = re.compile(rf"\b({'|'.join(STREAMS)})\(\s*\)|\b(SystemRandom|from_non_deterministic_state)\(".encode())
+UNSEEDED = re.compile(
+    rf"\b({'|'.join(STREAMS)})\(\s*\)|\b(SystemRandom|urandom|from_non_deterministic_state)\(".encode()
+)
 # NumPy's stream, which is not seeded by seeding those of Python and TensorFlow.
 OF_NUMPY = re.compile(rf"\b(np|numpy)\.random\.(?!(?:seed|{'|'.join(STREAMS)})\b)\w+\(".encode())
 NUMPY_SEED = re.compile(rb"\b(np|numpy)\.random\.seed\(|\bset_random_seed\(")

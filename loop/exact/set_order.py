@@ -18,7 +18,7 @@ import numpy as np
 
 from loop.errors.remedies import SORTED
 from loop.exact.reach import Reach, attributes, codes, is_of_program, outside
-from loop.exact.text import program_text
+from loop.exact.text import hashes, program_text
 from loop.findings import Finding
 
 FEWEST, MOST = 12, 20_000  # of fewer texts, the order may be that by chance
@@ -33,6 +33,11 @@ IN_SET_ORDER = (
 THROUGH_SET = (
     "A step goes through a set of texts, whose order is another one in each process: %s. If what it computes depends "
     "on that, another process refuses to go on. Write for name in sorted(names)."
+)
+HASHED = (
+    "The program calls hash, which gives another number for a text in each process: %s. A process can resume this run "
+    "only if nothing but rows in memory depends on it. Write zlib.crc32(text.encode()), or start Python with "
+    "PYTHONHASHSEED=0."
 )
 VOCABULARIES = (keras.layers.StringLookup, keras.layers.TextVectorization)
 
@@ -68,7 +73,9 @@ def _seems_to_have_it(texts: Sequence[object]) -> bool:
 
 
 def warn_of_sets(steps: Iterable[object]) -> None:
-    """Names them in the log, if there are any, and sets that steps go through."""
+    """Names them in the log, if there are any, and sets that steps go through; and what is hashed."""
+    if is_other_each_time() and (lines := hashes()):
+        log.warning(HASHED, "; ".join(lines))
     if names := globals_in_set_order():
         log.warning(IN_SET_ORDER, ", ".join(map(repr, names)))
     if is_other_each_time() and (found := sorted({*_gone_through(Reach(steps))})):

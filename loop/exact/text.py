@@ -16,6 +16,7 @@ from loop.errors.tracebacks import GENERATED
 from loop.exact.despite_seed import draws_despite_seed, nodes_of
 
 IN_ORDER = {"list", "tuple", "enumerate", "zip", "map", "iter"}  # functions that keep the order of what they are given
+HASHES = re.compile(rb"(?<![\w.])hash\(")
 DRAWS = b"random"  # is in the name of nearly all that draws
 
 
@@ -67,6 +68,18 @@ def calls_method(name: str) -> bool:
     """Returns whether a method of that name is called anywhere in these texts."""
     called = re.compile(rf"\.\s*{name}\s*\(".encode())
     return any(map(called.search, texts()))
+
+
+def hashes() -> list[str]:
+    """Returns where Python's `hash` is called, other than by a `__hash__`: `hash(name), in train`."""
+    found = list[str]()
+    for module, text in _by_module().items():
+        nodes = nodes_of(text) if HASHES.search(text) and "hash" not in vars(sys.modules[module]) else []
+        defined = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == "__hash__"]
+        within = {id(each) for node in defined for each in ast.walk(node)}
+        called = [node for node in nodes if isinstance(node, ast.Call) and id(node) not in within]
+        found += [f"{ast.unparse(node)}, in {module}" for node in called if ast.unparse(node.func) == "hash"]
+    return [*dict.fromkeys(found)]
 
 
 def folder() -> str:

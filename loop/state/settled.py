@@ -1,15 +1,15 @@
 """Whether the next process has the same rows in memory, as far as anybody can tell."""
 
 from loop.exact.set_order import globals_in_set_order, is_other_each_time
-from loop.exact.text import program_text
+from loop.exact.text import hashes, program_text
 from loop.state.randomness import is_seeded
 
 
 def is_settled() -> bool:
-    """Returns whether a seed decides what is drawn, and the program takes no order of sets. It takes its time."""
+    """Returns whether a seed decides what is drawn, and the program goes by no hashes of texts. It takes its time."""
     if not seed_decides():
         return False
-    return not (is_other_each_time() and (program_text().orders_sets or globals_in_set_order()))
+    return not (is_other_each_time() and (program_text().orders_sets or hashes() or globals_in_set_order()))
 
 
 def seed_decides() -> bool:

@@ -16,6 +16,7 @@ SEED = "keras.utils.set_random_seed(1)\n"
         (f"{SEED}rng, other = np.random.default_rng(3), random.Random(4)", False),
         (f"{SEED}own = random.Random( )", True),
         (f"{SEED}own = random.SystemRandom().sample(rows, 9)", True),
+        (f"{SEED}noise = np.frombuffer(os.urandom(48), dtype='uint32')", True),
         (f"one, other = train_test_split(x)\n{SEED}", True),
         (f"one, other = train_test_split(x, random_state=3)\n{SEED}", False),
         (f"rng = np.random.default_rng(3)\nx = np.random.RandomState(4).normal(size=9)\n{SEED}", False),

@@ -66,6 +66,16 @@ def test_what_the_script_has_in_such_an_order_is_named_and_its_rows_are_kept(
     assert is_settled() == (not is_found)
 
 
+def test_of_a_program_that_hashes_texts_rows_are_kept_and_the_next_process_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for place in ("loop.exact.set_order", "loop.state.settled"):
+        monkeypatch.setattr(f"{place}.hashes", lambda: ["hash(word), in rows"])
+    warn_of_sets([])
+    assert "The program calls hash, which gives another number for a text in each process: hash(word)" in caplog.text
+    assert not is_settled()
+
+
 @pytest.mark.parametrize("ordered", [list, sorted])
 @pytest.mark.parametrize("where", ["map", "step"])
 def test_a_vocabulary_in_such_an_order_is_refused(ordered: Callable[[set[str]], list[str]], where: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loop.exact import given, text
-from loop.exact.text import Text, program_text
+from loop.exact.text import Text, hashes, program_text
 
 
 @pytest.fixture
@@ -112,3 +112,16 @@ def test_a_number_is_set_if_it_is_given_or_stands_in_a_text_that_was_edited(
     asked = (77_777, 66_666, 48_611_735 + 1, 73_461_108 + 1)  # or they would be named here
     assert [given.is_set(seed, same_program=False) for seed in asked] == [True, True, False, False]
     assert [given.is_set(seed, same_program=True) for seed in asked] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("rows = [hash(word) % 100 for word in words]", ["hash(word), in __main__"]),
+        ("class Word:\n    def __hash__(self):\n        return hash(self.text)", []),
+        ("print('hash(word)', md5.hash(word))", []),
+    ],
+)
+def test_what_is_hashed_is_found(main: types.ModuleType, tmp_path: Path, text: str, found: list[str]) -> None:
+    script(main, tmp_path, text)
+    assert [each for each in hashes() if "__main__" in each] == found
