@@ -61,7 +61,6 @@ ONE_IN: dict[str, int | tuple[str, ...]] = {
     "test_uncorrected_averages_are_those_of_keras_and_corrected_ones_those_of_the_formula": 3,
     "test_where_the_newest_is_damaged_the_run_goes_on_from_the_one_before": 2,
     "test_what_is_changed_of_an_optimizer_is_named": ("learning_rate",),
-    "test_a_loop_is_proved_to_be_exact_and_leaves_no_files": ("small",),
     "test_an_example_runs": ("ReduceLROnPlateau",),
     "test_what_is_exported_and_kept": ("on0-9-there0",),
     "test_no_colour_and_no_column_of_images_is_left_out": 4,

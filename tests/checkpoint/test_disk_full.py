@@ -32,7 +32,11 @@ from loop import Event, Moment
 
 @pytest.mark.more
 @pytest.mark.parametrize(
-    ("number", "for_good"), [(errno.ENOSPC, False), (errno.EIO, True)], ids=["full once", "broken from there on"]
+    ("number", "for_good"),
+    [
+        pytest.param(errno.ENOSPC, False, marks=pytest.mark.long, id="full once"),
+        pytest.param(errno.EIO, True, id="broken from there on"),
+    ],
 )
 def test_the_previous_checkpoint_is_intact_when_the_disk_fails_at_any_operation(
     number: int, for_good: bool, whole: dict[int, Bits], disk: Disk, tmp_path: Path

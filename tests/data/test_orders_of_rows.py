@@ -228,7 +228,7 @@ def test_large_rows_that_may_have_been_drawn_without_a_seed_are_warned_of_before
     finally:
         np.random.set_bit_generator(before)
     said = [record.getMessage() for record in caplog.records if "random numbers in this process" in record.getMessage()]
-    assert ["keras.utils.set_random_seed(1) at the beginning" in each for each in said] == [True] * is_said
+    assert ["Call keras.utils.set_random_seed(1) first" in each for each in said] == [True] * is_said
 
 
 def rows_of_epoch(kept: memoryview) -> Callable[[int], Dataset]:

@@ -467,8 +467,10 @@ def test_a_life_that_does_nothing_is_quoted(record: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("make", "kills"),
-    [(proved.small_loop, 1), (proved.slow_loop, 1), (proved.slow_loop, 4)],
-    ids=["small", "one", "four"],
+    [
+        pytest.param(proved.small_loop, 1, id="small"),
+        *(pytest.param(proved.slow_loop, kills, marks=pytest.mark.long, id=str(kills)) for kills in (1, 4)),
+    ],
 )
 def test_a_loop_is_proved_to_be_exact_and_leaves_no_files(
     make: Callable[[], Loop], kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -553,7 +555,7 @@ def test_the_command_says_that_a_script_fails_by_itself(command: Command) -> Non
     assert (done.returncode, "no data today" in done.stderr) == (2, True)
 
 
-@pytest.mark.more
+@pytest.mark.long
 def test_a_program_of_xla_is_proved(command: Command) -> None:
     done = command("--kills", "2", "--", "XLA")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "exact: 2 kills, 12 steps, 0 differences"), done

@@ -437,7 +437,7 @@ def run(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize("saved", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_script_is_measured_and_nothing_is_left_behind(tmp_path: Path, saved: bool) -> None:
     (tmp_path / "temporary").mkdir()
     (tmp_path / "train.py").write_text(SCRIPT.replace("SAVED", str(saved)))
