@@ -117,6 +117,7 @@ def test_data_that_would_be_others_in_a_later_pass_are_refused(
     assert loop.step == 0
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "step", [20, pytest.param(33, marks=pytest.mark.long), pytest.param(7, marks=pytest.mark.long)]
 )
