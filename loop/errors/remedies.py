@@ -46,6 +46,7 @@ OF_EPOCH = (
 )
 SEED_FIRST = "Call keras.utils.set_random_seed(1) first, before anything is made."
 SEED_OR_FIRST = f"Give it a seed, as in keras.initializers.RandomNormal(seed=1). Or: {SEED_FIRST}"
+SAME_IN_EACH = "Measure time in a hook, and give a generator a seed, as in np.random.default_rng(1)."
 SORTED = "Sort it, as in keras.layers.StringLookup(vocabulary=sorted(set(words))) in the place of list(set(words))."
 CLASSES_IN_FILE = (
     "Read the file before, and give what is in it as numbers: unigrams=[float(line.split(',')[-1]) for line in "

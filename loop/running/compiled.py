@@ -13,6 +13,7 @@ from loop.engine.purity import KEEP, Purity
 from loop.engine.traced.body import Body
 from loop.engine.traced.chunk_result import ChunkResult
 from loop.engine.traced.means import Means
+from loop.engine.traced.trace import Trace
 from loop.engine.ways.program import traced
 from loop.evaluation import Evaluation
 from loop.exact.graph import is_callback, operations
@@ -27,7 +28,7 @@ from loop.running.audits import Audits, own_of
 from loop.running.idle import warn_of_idle
 from loop.running.parts import Parts
 from loop.state.derived import Derived
-from loop.state.randomness import untouched
+from loop.state.randomness import seeded, untouched
 from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
 from loop.tensors import raw
@@ -176,14 +177,17 @@ class Compiled:
             return True
 
     def _is_other(self, name: str, state: TrainingState) -> bool:
-        data = {"train": self._parts.data, **self._parts.evaluated}[name]
         covered, held = self.audits.covered(state), self.audits.held(state)
-        # Nothing of this is kept: random streams and what `tf.function`s remember are as before.
-        with numbered(self._parts.position.step), untouched(), traced_anew(self._traced.compiled):
-            trace = traced(self._steps[name], data, jit_compile=self._parts.jit_compile)
+        trace = self._traced_again(name)
         was, now = (TraceAudit(each.graph, name).only_read(covered) for each in (self._traces[name], trace))
         # Of variables that are only read, other ones are told by themselves: they may be equal so far.
         return keys(was) != keys(now) or self._traces[name].fingerprint(held, was) != trace.fingerprint(held, now)
+
+    def _traced_again(self, name: str) -> Trace:
+        data = {"train": self._parts.data, **self._parts.evaluated}[name]
+        # Nothing of this is kept: random streams and what `tf.function`s remember are as before.
+        with numbered(self._parts.position.step), untouched(), traced_anew(self._traced.compiled):
+            return traced(self._steps[name], data, jit_compile=self._parts.jit_compile)
 
     def evaluate(self, evaluation: Evaluation, abandon: Callable[[], bool]) -> bool:
         """Evaluates once, and puts back what that writes of the training state. See `Evaluation.run`."""
@@ -203,12 +207,14 @@ class Compiled:
     def _drawn_in_trace(self, name: str, state: TrainingState) -> list[Finding]:
         """Returns that a step has in it what was drawn while it was traced: another process would trace another one."""
 
-        def is_other() -> bool:
-            with contextlib.suppress(Exception):  # nothing is known of a step that cannot be traced twice
-                return self._is_other(name, state)
-            return False
+        def traced_with(seed: int) -> object:
+            with contextlib.suppress(Exception), seeded(seed):  # nothing is known of what cannot be traced twice
+                trace = self._traced_again(name)
+                read = TraceAudit(trace.graph, name).only_read(self.audits.covered(state))
+                return trace.fingerprint(self.audits.held(state), read)
+            return None
 
-        return drawn_in_trace(self._steps[name].function, self.audits.owners[name], is_other)
+        return drawn_in_trace(self._steps[name].function, self.audits.owners[name], traced_with)
 
     def reset(self) -> None:
         """Forgets the epoch's metrics; the means begin afresh with its first step."""

@@ -1,6 +1,9 @@
 """What was drawn in a process without a seed, and is in no checkpoint, is refused before the first step."""
 
+import datetime
 import random
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,8 +102,29 @@ def test_what_a_step_draws_in_python_while_it_is_traced_is_found(draw: Callable[
     found = [Loop(step, mapped(tf.identity), state={"weight": weight}).audit() for step in steps]
     assert ["The train step draws from Python's or NumPy's" in each.what for each in found[0]] == [True]
     assert found[1] == []
+
+
+GIVEN: dict[str, tuple[Callable[[], float], bool]] = {  # and whether each process has another number
+    "a clock": (time.perf_counter, True),
+    "a module's clock": (lambda: datetime.datetime.now().microsecond, True),
+    "the system": (lambda: uuid.uuid4().int % 1009, True),
+    "a generator without a seed": (lambda: np.random.default_rng().random(), True),
+    "a generator with one": (lambda: np.random.default_rng(1).random(), False),
+    "the process's numbers": (random.random, False),
+    "a day": (lambda: datetime.date(2020, 1, 2).day, False),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_no_seed_decides_while_a_step_is_traced_is_found(name: str) -> None:
     keras.utils.set_random_seed(1)
-    assert Loop(steps[0], mapped(tf.identity), state={"weight": weight}).audit() == []
+    give, is_found = GIVEN[name]
+    weight = tf.Variable(0.0)
+    loop = Loop(lambda x: {"w": weight.assign_add(give())}, mapped(tf.identity), state={"weight": weight})
+    assert ["The train step has in it what is other in each process" in each.what for each in loop.audit()] == (
+        [True] if is_found else []
+    )
+    assert is_seeded()
 
 
 class Student:

@@ -545,6 +545,10 @@ PROGRAMS = {
     "CLOCK": Program(
         lambda: stepping(lambda x: x + 0 * tf.cast(tf.timestamp(), tf.float32)), [lambda: stepping(lambda x: x)]
     ),
+    "SAME_IN_EACH": Program(
+        lambda: stepping(lambda x: x + time.time() % 1),
+        [lambda: stepping(lambda x: x), lambda: stepping(lambda x: x + np.random.default_rng(1).random())],
+    ),
     "SEED_FIRST": Program(traced_once, [seeded_first(traced_once)], varies=True),
     "SEED_OR_FIRST": Program(
         initialized, [lambda: initialized(seed=1), seeded_first(initialized), seeded_first(taught)]

@@ -8,6 +8,7 @@ import logging
 import random
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
+from types import ModuleType
 from typing import TypeGuard
 
 import keras
@@ -15,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.data.objects.reached import variables_of
-from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
+from loop.errors.remedies import HELD_OR_SEED, SAME_IN_EACH, SEED_FIRST, SEED_OR_FIRST
 from loop.exact.drawn_names import reads_drawn
 from loop.exact.outside import SEVERAL, is_computed
 from loop.exact.pipeline import stages
@@ -37,7 +38,12 @@ ADAPTED = (
     f"has other numbers in them, and cannot resume this run. {SEED_FIRST}"
 )
 ONCE = "from Python's or NumPy's random numbers while {} is traced, once, and without a seed"
+UNDECIDED = (
+    "{} has in it what is other in each process, as what time.time(), uuid.uuid4() and np.random.default_rng() give, "
+    "once, while it is traced"
+)
 MODULES = (random, np.random)
+CLOCKS = {"time", "datetime", "uuid", "secrets"}  # modules that give something else each time, whatever the seed
 METHOD_OF = "__self__"
 STREAMS = [getattr(module.random, METHOD_OF) for module in MODULES]  # whose methods the functions of these are
 
@@ -87,21 +93,23 @@ def as_drawn(roots: Iterable[object], variables: Collection[tf.Variable]) -> lis
     return [Finding(what.format(name), "", HELD_OR_SEED) for name in names]
 
 
-def drawn_in_trace(step: object, owner: str, is_traced_otherwise: Callable[[], bool]) -> list[Finding]:
-    """Returns that a step has numbers in it that Python drew while it was traced; nothing, if this process has a seed.
+def drawn_in_trace(step: object, owner: str, traced_with: Callable[[int], object]) -> list[Finding]:
+    """Returns that a step has in it what Python gave while it was traced, once, and gives otherwise in each process.
 
     Args:
         step: The function of the step.
         owner: What to call it.
-        is_traced_otherwise: Traces it again, and returns whether it is another one then.
+        traced_with: Traces it again with a seed for Python's and NumPy's random numbers, and returns what it is then.
     """
-    if is_seeded():
-        return []
     reach = Reach([step])
     layers = [thing for thing in reach.objects if isinstance(thing, keras.Layer)]
-    # As of pipelines: only where code names what draws.
-    found = _names_streams(reach, layers) and is_traced_otherwise()
-    return [Finding(f"{owner} draws {ONCE.format('it')}", "", SEED_FIRST)] if found else []
+    # As of pipelines: only where code names such a thing, as tracing takes as long as it did.
+    draws = _names_streams(reach, layers)
+    if not (draws or _names_clock(reach)) or traced_with(0) == traced_with(0 if is_seeded() else 1):
+        return []
+    if draws and not is_seeded():
+        return [Finding(f"{owner} draws {ONCE.format('it')}", "", SEED_FIRST)]
+    return [Finding(UNDECIDED.format(owner), "", SAME_IN_EACH)]
 
 
 def _draws(thing: object) -> TypeGuard[Callable[[Sequence[int]], tf.Tensor]]:
@@ -146,6 +154,12 @@ def _names_streams(reach: Reach, layers: Sequence[keras.Layer]) -> bool:
     # A module that is gone is taken for `random`: then the functions are traced, to be sure.
     named += [value for module in modules for value in vars(sys.modules.get(module, random)).values()]
     return _any_stream(named) or ("random" in reach.read and any(value is np for value in named))
+
+
+def _names_clock(reach: Reach) -> bool:
+    """Returns whether functions of the program name what gives something else each time."""
+    named = (value for function in reach.functions if is_of_program(function) for _, value in outside(function))
+    return any((x.__name__ if isinstance(x, ModuleType) else getattr(x, "__module__", "")) in CLOCKS for x in named)
 
 
 def _any_stream(values: Iterable[object]) -> bool:
