@@ -264,7 +264,8 @@ def late(k: int) -> Callable[[int], Dataset]:
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("step", [3, 4, 18, 16])  # the notes know of epoch 5, when it has begun or is the next
+# The notes know of epoch 5, when it has begun or is the next.
+@pytest.mark.parametrize("step", [3, 16, *(pytest.param(number, marks=pytest.mark.long) for number in (4, 18))])
 @pytest.mark.parametrize("make", [ragged, sparse, padded, looked_up, branches, of_seed, late])
 def test_a_pipeline_that_has_changed_is_refused_and_one_that_has_not_goes_on(
     make: Callable[[int], Dataset], step: int, tmp_path: Path

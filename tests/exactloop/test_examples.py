@@ -80,7 +80,9 @@ EXAMPLES = {
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in ("gpt", "gan") else name for name in EXAMPLES]
+)
 def test_an_example_is_exact(name: str) -> None:
     example = EXAMPLES[name]
     proof = prove_script(str(ROOT / f"examples/{name}.py"), example.small, kills=2, at=[example.at])

@@ -70,7 +70,7 @@ def processes(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.more
+@pytest.mark.long
 def test_a_script_with_a_pipe_a_child_a_thread_a_warm_start_and_a_link_is_proved(prove: Prove, tmp_path: Path) -> None:
     Path("elsewhere").mkdir()
     Path("elsewhere/sibling.py").write_text("EPOCHS = 1")
@@ -140,7 +140,7 @@ loop.run(steps=int(sys.argv[2]) if sys.argv[1:] else 10**9)
 """
 
 
-@pytest.mark.more
+@pytest.mark.long
 def test_what_cannot_be_proved_is_said_before_it_trains_and_each_remedy_works(prove: Prove) -> None:
     done = prove(UNPROVED)  # or else it would train for months
     assert done.returncode == 3, done

@@ -30,7 +30,7 @@ class Sizes(Hook):
         self.found.append(in_use())
 
 
-@pytest.mark.more
+@pytest.mark.long
 def test_numbers_that_are_written_in_each_epoch_are_not_kept(tmp_path: Path) -> None:
     weight, sizes = tf.Variable([0.0]), Sizes()
 
