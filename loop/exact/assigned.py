@@ -11,7 +11,7 @@ SEEDS = "seed"  # is in the names of what is given a number, and gives none
 CALLED = {*SPLITS, "set", "frozenset"}  # draw, or have an order that is another one in each process, too
 # Have another order in each process, if no seed is given, without being called so.
 SHUFFLES = {"shuffle", "list_files", "make_csv_dataset", "make_batched_features_dataset", "sample_from_datasets"}
-SHUFFLES |= {f"{kind}_dataset_from_directory" for kind in ("image", "text", "audio")}
+SHUFFLES |= {"image_dataset_from_directory", "text_dataset_from_directory", "audio_dataset_from_directory"}
 OF_OBJECTS = ""  # the module of attributes: of whatever object
 
 
