@@ -1,4 +1,4 @@
-"""The files that hooks of the program write to by themselves, and no resume cuts back."""
+"""The files that hooks of the program write to by themselves, and no resume cuts back; or read weights from."""
 
 import contextlib
 import csv
@@ -12,7 +12,17 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from loop.exact.reach import Reach, codes, is_of_program
+from loop.hook import Hook
+from loop.running.unsaved.used import of_program
 
+READS = (
+    "Hook %r reads weights from a file in the course of the run, in %s. After a kill, the file may be of a later step "
+    "than the checkpoint that the run goes on from, and training goes on otherwise. Keep them in memory: what a "
+    "callback sets on itself, as in self.best = self.model.get_weights(), is saved, and so are variables that __init__ "
+    "of a hook makes. EarlyStopping(..., restore_best='weights') puts the best ones back."
+)
+READING = {"load_weights", "load_model"}
+AT_ENDS = {f"on_{name}" for name in ("setup", "run_begin", "run_end", "train_begin", "train_end")}  # of Keras, too
 OPENING = {"open", "to_csv"}
 APPENDING = {"".join(mode) for kind in ("a", "ab", "at", "a+", "ab+", "at+") for mode in itertools.permutations(kind)}
 WRITER = type(csv.writer(io.StringIO()))
@@ -51,6 +61,16 @@ def of_own_files(hook: str, reach: Reach) -> Iterator[str]:
         return
     if names := sorted(files) or sorted({*appended}):
         yield WRITES % (hook, ", ".join(names))
+
+
+def of_files_read(hook: Hook) -> Iterator[str]:
+    """Yields what to say of a hook that takes weights from a file between the beginning of a run and its end."""
+    heard = [handler for event, handler in hook.handlers().items() if f"on_{event}" not in AT_ENDS]
+    programs = of_program({hook.name: [*heard, *hook.functions_called()]}).get(hook.name, [])
+    between = [function for function, _ in programs if function.__name__ not in AT_ENDS]
+    reading = {f.__qualname__ for f in between if any(READING & {*code.co_names} for code in codes(f.__code__))}
+    if reading:
+        yield READS % (hook.name, ", ".join(sorted(reading)))
 
 
 def _files_of(value: object) -> Iterator[io.IOBase]:
