@@ -1,7 +1,9 @@
 """What hooks take from the state as a run or an epoch begins, measure once, or read from files, is told of."""
 
+import contextlib
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,7 +15,7 @@ import tensorflow as tf
 from hooks import Checkpoint
 from loop import ArrayData, Event, Every, Hook, Loop, Moment, supervised
 from loop.running.unsaved.begun import OF_EPOCH, TAKEN
-from loop.running.unsaved.own_files import READS
+from loop.running.unsaved.own_files import READS, REMOVES, SAVES
 
 
 class Parts:
@@ -187,21 +189,31 @@ class Reloads(keras.callbacks.Callback):
         super().__init__()
         self.path = str(path)
 
-    def on_train_begin(self, logs: object = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
         self.model.save_weights(self.path)
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        self._put_back()
+
+    def _put_back(self) -> None:
         self.model.load_weights(self.path)
 
 
-class AtTheEnd(Reloads):
-    def on_epoch_end(self, epoch: int, logs: object = None) -> None: ...
+class AtTheEnd(keras.callbacks.Callback):
+    """Tries something, and puts back what was before it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = str(path)
+
+    def on_train_begin(self, logs: object = None) -> None:
+        self.model.save_weights(self.path)
 
     def on_train_end(self, logs: object = None) -> None:
         self.model.load_weights(self.path)
 
 
-class InMemory(Reloads):
+class InMemory(keras.callbacks.Callback):
     def on_train_begin(self, logs: object = None) -> None:
         self.best = self.model.get_weights()
 
@@ -223,10 +235,54 @@ class Puts(Hook):
         PARTS.model.load_weights(self.path)
 
 
-def test_weights_that_are_read_from_a_file_in_the_course_of_a_run_are_told(
+def test_weights_that_go_through_a_file_in_the_course_of_a_run_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "a.weights.h5"
-    assert told(caplog, tmp_path / "a", [Reloads(path)]) == [READS % ("keras_callbacks", "Reloads.on_epoch_end")]
+    path, name = tmp_path / "a.weights.h5", "keras_callbacks"
+    assert told(caplog, tmp_path / "a", [Reloads(path)]) == [READS % (name, "Reloads._put_back")]
     assert told(caplog, tmp_path / "b", [Puts(path)]) == [READS % ("puts", "Puts.on_epoch_end")]
-    assert not told(caplog, tmp_path / "c", [AtTheEnd(path), InMemory(path)])
+    assert told(caplog, tmp_path / "c", [AtTheEnd(path)]) == [SAVES % (name, "AtTheEnd.on_train_begin")]
+    assert not told(caplog, tmp_path / "d", [InMemory()])
+
+
+class KeepsTwo(keras.callbacks.Callback):
+    """Keeps the weights of one epoch or two."""
+
+    def __init__(self, directory: Path, drop: Callable[[Path], None]) -> None:
+        super().__init__()
+        self.paths, self.directory, self.drop = list[Path](), directory, drop
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        self.paths.append(self.directory / f"{epoch}.weights.h5")
+        self.model.save_weights(str(self.paths[-1]))
+        if len(self.paths) > 1:
+            self.drop(self.paths.pop(0))
+
+
+def dropped(path: Path) -> None:
+    os.remove(path)
+
+
+def remove_wherever(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def look_first(path: Path) -> None:
+    if path.exists():
+        path.unlink()
+
+
+def expect_it(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+
+
+def test_files_that_are_removed_in_the_course_of_a_run_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = told(caplog, tmp_path / "a", [KeepsTwo(tmp_path, dropped)])
+    assert lines == [REMOVES % ("keras_callbacks", "dropped")]
+    others = [KeepsTwo(tmp_path / str(i), each) for i, each in enumerate([remove_wherever, look_first, expect_it])]
+    for each in others:
+        each.directory.mkdir()
+    assert not told(caplog, tmp_path / "b", others)

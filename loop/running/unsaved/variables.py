@@ -28,7 +28,7 @@ from loop.running.unsaved.counters import (
     of_hooks,
     without_state,
 )
-from loop.running.unsaved.own_files import of_files_read, of_own_files
+from loop.running.unsaved.own_files import of_files_needed, of_own_files
 from loop.running.unsaved.used import methods
 from loop.state.plain import Encoded
 from loop.tf_internals import graphs_of, tensorflow_generator
@@ -133,7 +133,7 @@ class Unsaved:
                 log.warning(told, hook, ", ".join(names))
         reaches = self._reaches()
         if is_first:
-            for each in itertools.chain(*map(of_files_read, self._hooks)):
+            for each in itertools.chain(*map(of_files_needed, self._hooks)):
                 log.warning("%s", each)
             for hook, reach in reaches.items():
                 said = [*of_own_files(hook, reach)]
