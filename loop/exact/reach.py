@@ -7,6 +7,7 @@ import contextlib
 import functools
 import sys
 import types
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import keras
@@ -111,6 +112,8 @@ class Reach:
             yield from (value.__self__, value.__func__)
         elif isinstance(value, functools.partial):
             yield from (value.func, value.args, value.keywords)
+        elif isinstance(value, weakref.ref):  # by which a method that is a `tf.function` has its object
+            yield value()
         elif isinstance(value, tf.types.experimental.PolymorphicFunction):
             self.compiled.append(value)
             yield from (value.python_function, *bound_functions(value))

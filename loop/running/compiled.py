@@ -200,7 +200,10 @@ class Compiled:
         """Looks for what would keep a run from being resumed exactly."""
         found = self.audits.findings(state)
         if self._drawn is None:
+            as_it_was = not self._traced.changes(at_length=True)
             self._drawn = [each for name in self._traces for each in self._drawn_in_trace(name, state)]
+            if as_it_was:  # what is no plain value is not taken back, such as a date, and need not be looked at
+                self._traced.note()
         return found + self._drawn + [finding for purity in self._purity.values() for finding in purity.findings]
 
     def _drawn_in_trace(self, name: str, state: TrainingState) -> list[Finding]:

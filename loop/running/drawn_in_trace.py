@@ -34,7 +34,7 @@ def drawn_in_trace(step: object, owner: str, was: object, traced: Callable[[], o
     # Only where code names such a thing: to trace it takes as long as it did.
     if not (own or names_streams(reach, layers) or names_clock(reach)):
         return []
-    changed, before = Changed([step]), itertools.count()
+    changed, before = Changed([*reach.objects, *reach.functions]), itertools.count()
 
     def again(seed: int) -> object:
         # Each time from where the first trace has ended, but for what goes on by itself.

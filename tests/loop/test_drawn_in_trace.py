@@ -37,9 +37,15 @@ class Trainer:
         self.took = time.perf_counter() - began
         return self.numbers[-1] * self.rate.rate * len(self.numbers)
 
+    @tf.function
+    def give_compiled(self) -> tf.Tensor:
+        self.ended = datetime.datetime.now()
+        return tf.constant(self.give())
 
+
+TRAINER = Trainer(mine=np.random.default_rng(1))  # kept: its methods that are a `tf.function` do not keep it
 numbers, seeded_one, unseeded_one = itertools.count(), np.random.default_rng(1), np.random.default_rng()
-GIVEN: dict[str, tuple[Callable[[], float], str, str]] = {  # and what is said without a seed, and with one
+GIVEN: dict[str, tuple[Callable[[], float | tf.Tensor], str, str]] = {  # and what is said without a seed, and with one
     "a clock": (time.perf_counter, OTHER, OTHER),
     "a module's clock": (lambda: datetime.datetime.now().microsecond, OTHER, OTHER),
     "the system": (lambda: uuid.uuid4().int % 1009, OTHER, OTHER),
@@ -55,6 +61,7 @@ GIVEN: dict[str, tuple[Callable[[], float], str, str]] = {  # and what is said w
     "one that is held and has no seed": (lambda: unseeded_one.random(), OTHER, OTHER),
     "a count": (lambda: next(numbers) + 0 * time.time(), "", ""),
     "a trainer": (Trainer(mine=np.random.default_rng(1), yours=random.Random(1)).give, "", ""),
+    "a trainer's tf.function": (TRAINER.give_compiled, "", ""),
     "a trainer without a seed": (Trainer(mine=np.random.default_rng()).give, OTHER, OTHER),
 }
 
@@ -78,7 +85,7 @@ def test_what_another_process_would_trace_otherwise_is_found(name: str, is_seede
     weight = tf.Variable(0.0)
 
     def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"w": weight.assign_add(tf.reduce_mean(x) + float(give()))}
+        return {"w": weight.assign_add(tf.reduce_mean(x) + tf.cast(give(), tf.float32))}
 
     loop = Loop(step, ArrayData(tf.range(4.0), batch_size=2, shuffle=False), state={"weight": weight})
     found = [finding.what for finding in loop.audit()]
