@@ -15,7 +15,7 @@ from loop.exact.drawn_shapes import drawn_constants, drawn_shapes
 from loop.exact.given import names_number
 from loop.exact.reach import Reach, attributes
 from loop.state.randomness import drawn, global_seed, is_seeded
-from loop.state.rows_in_memory import OF_OTHERS
+from loop.state.rows_in_memory import OF_ANOTHER, OF_OTHERS
 
 log = logging.getLogger("exactloop")
 DRAWN = (
@@ -48,6 +48,11 @@ OF_DATA = (
     "says, in a process that has no seed. Another process has other words or numbers in them, also if only their order "
     f"is another one, and then it cannot resume this run. {SEED_FIRST}"
 )
+OF_TWO = (
+    "This run begins with what this process has drawn, and another run of it has gone on with rows as an earlier "
+    "process had drawn them. If both have parts of one split, such as the folds of KFold, these do not fit together "
+    f"any more: start all of them afresh, in other directories. {SEED_FIRST}"
+)
 LONG = 6  # digits of a seed
 VOCABULARIES = (keras.layers.StringLookup, keras.layers.IntegerLookup, keras.layers.TextVectorization)
 GIVEN = ("class_weight", "loss_weights")  # to `supervised`: constants of its steps
@@ -58,6 +63,12 @@ def warn_of_seed() -> None:
     # One of a few digits may have been computed of others, such as the number of a trial.
     if (seed := global_seed()) is not None and len(str(seed)) >= LONG and not names_number(seed):
         log.warning(OF_TIME, seed)
+
+
+def warn_of_parts() -> None:
+    """Says so of a run that begins, if another one of the process goes on with what this process has not drawn."""
+    if OF_ANOTHER.is_set():
+        log.warning(OF_TWO)
 
 
 def warn_of_shapes() -> None:
