@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from loop.data.pipelines.warned import warn_of_parts
 from loop.engine.clock import TimeSpent
 from loop.events import Event, RunResult
 from loop.exact.text import calls_method
@@ -143,6 +144,8 @@ class Run:
         self.idle = self._stops.asked or (self._moments.reached() and not self._position.is_pending)
         if not self.idle:
             self._making.trace_after_all()
+            if not self._moments.resumed and any(hook.saves for hook in self._parts.hooks):
+                warn_of_parts()
             self._rounds.begin()
             self._position.untouched = False
         self._position.ahead = self._position.untouched and self._stops.passed(*self._moments.place)

@@ -11,6 +11,7 @@ import functools
 import logging
 import math
 import string
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ from loop.state.settled import is_settled
 
 MOST = 2**26  # bytes of all rows that are kept
 OF_OTHERS = 16  # numbers that imports draw
+OF_ANOTHER = threading.Event()  # a run goes on with rows as an earlier process had drawn, and this one had not
 TEXT = "text"  # the name of a note
 log = logging.getLogger("exactloop")
 TAKEN = (
@@ -110,6 +112,7 @@ class RowsInMemory:
         now = functools.cache(self.held)
 
         def say() -> None:
+            OF_ANOTHER.set()
             if not is_certain():
                 log.warning(TAKEN, PERHAPS_EDITED)
             elif _look_edited(kept(), now()):
