@@ -10,6 +10,7 @@ from loop.events import Event, RunResult
 from loop.exact.text import calls_method
 from loop.listeners.failures import with_notes
 from loop.rounds import Rounds
+from loop.running import ended
 from loop.running.agreed import Agreed
 from loop.running.alike import check_alike, check_equal, check_program
 from loop.running.finished import why_over
@@ -142,6 +143,8 @@ class Run:
         """Begins to train, unless that is over already."""
         self.idle = self._stops.asked or (self._moments.reached() and not self._position.is_pending)
         if not self.idle:
+            if not self._moments.resumed:
+                ended.begin(self._parts)
             self._making.trace_after_all()
             self._rounds.begin()
             self._position.untouched = False
@@ -181,6 +184,7 @@ class Run:
             log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, str(said).removesuffix("."))
         if raised:
             raise with_notes(raised)
+        ended.end(self._parts)
         # Whoever asks for less goes back to a cell of a notebook, say.
         if self._is_second and finished and (epoch == self._stops.epochs or step == self._stops.steps):
             # As in `for epoch in range(10): loop.run(epochs=1)`, which would train one epoch in silence.
