@@ -1,12 +1,10 @@
 """What is traced for a loop, once, before its state is restored."""
 
-import contextlib
 import functools
 import logging
 from collections.abc import Callable, Sequence
 
 from loop.data.arrays import ArrayData
-from loop.data.pipelines.unseeded import drawn_in_trace
 from loop.engine.chunk import CompiledLoop
 from loop.engine.clock import TimeSpent
 from loop.engine.purity import KEEP, Purity
@@ -25,10 +23,11 @@ from loop.handles import keys
 from loop.hook import Hook
 from loop.numbered import numbered
 from loop.running.audits import Audits, own_of
+from loop.running.drawn_in_trace import drawn_in_trace
 from loop.running.idle import warn_of_idle
 from loop.running.parts import Parts
 from loop.state.derived import Derived
-from loop.state.randomness import seeded, untouched
+from loop.state.randomness import untouched
 from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
 from loop.tensors import raw
@@ -84,7 +83,7 @@ class Compiled:
         self._purity: dict[str, Purity] = {}
         if counted := before.counted():
             log.warning(COUNTED, "; ".join(counted))
-        self._drawn: list[Finding] | None = [] if counted else None  # None: not looked for; a count shows as draws do
+        self._drawn: list[Finding] | None = None  # in traces; not looked for yet
         warn_of_idle(parts.given, self.audits["train"].changed(), parts.hooks)
         # Once more, of what is there now: layers are built, and metrics have made their variables.
         self._traced = Traced(roots)
@@ -201,20 +200,21 @@ class Compiled:
         """Looks for what would keep a run from being resumed exactly."""
         found = self.audits.findings(state)
         if self._drawn is None:
+            as_it_was = not self._traced.changes(at_length=True)
             self._drawn = [each for name in self._traces for each in self._drawn_in_trace(name, state)]
+            if as_it_was:  # what is no plain value is not taken back, such as a date, and need not be looked at
+                self._traced.note()
         return found + self._drawn + [finding for purity in self._purity.values() for finding in purity.findings]
 
     def _drawn_in_trace(self, name: str, state: TrainingState) -> list[Finding]:
-        """Returns that a step has in it what was drawn while it was traced: another process would trace another one."""
+        covered, held = self.audits.covered(state), self.audits.held(state)
 
-        def traced_with(seed: int) -> object:
-            with contextlib.suppress(Exception), seeded(seed):  # nothing is known of what cannot be traced twice
-                trace = self._traced_again(name)
-                read = TraceAudit(trace.graph, name).only_read(self.audits.covered(state))
-                return trace.fingerprint(self.audits.held(state), read)
-            return None
+        def traced_again() -> dict[str, object]:
+            trace = self._traced_again(name)
+            return trace.fingerprint(held, TraceAudit(trace.graph, name).only_read(covered))
 
-        return drawn_in_trace(self._steps[name].function, self.audits.owners[name], traced_with)
+        owner, step = self.audits.owners[name], self._steps[name]
+        return drawn_in_trace(step.function, owner, state.steps[name], traced_again)
 
     def reset(self) -> None:
         """Forgets the epoch's metrics; the means begin afresh with its first step."""

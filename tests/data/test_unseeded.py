@@ -1,9 +1,6 @@
 """What was drawn in a process without a seed, and is in no checkpoint, is refused before the first step."""
 
-import datetime
 import random
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,43 +85,6 @@ def found(name: str) -> str:
 def test_what_another_process_would_draw_otherwise_is_found(name: str) -> None:
     said = PIPELINES[name][1]
     assert (said in found(name)) if said else (found(name) == "")
-
-
-@pytest.mark.parametrize("draw", [random.random, lambda: np.random.default_rng().random()])
-def test_what_a_step_draws_in_python_while_it_is_traced_is_found(draw: Callable[[], float]) -> None:
-    """Another process would trace another step, and refuse the checkpoint after hours."""
-    weight = tf.Variable(0.0)
-    # What it names and does not draw then is no reason.
-    steps = [
-        lambda x: {"w": weight.assign_add(float(draw()))},
-        lambda x: {"w": weight.assign_add(1.0 if draw else 2.0)},
-    ]
-    found = [Loop(step, mapped(tf.identity), state={"weight": weight}).audit() for step in steps]
-    assert ["The train step draws from Python's or NumPy's" in each.what for each in found[0]] == [True]
-    assert found[1] == []
-
-
-GIVEN: dict[str, tuple[Callable[[], float], bool]] = {  # and whether each process has another number
-    "a clock": (time.perf_counter, True),
-    "a module's clock": (lambda: datetime.datetime.now().microsecond, True),
-    "the system": (lambda: uuid.uuid4().int % 1009, True),
-    "a generator without a seed": (lambda: np.random.default_rng().random(), True),
-    "a generator with one": (lambda: np.random.default_rng(1).random(), False),
-    "the process's numbers": (random.random, False),
-    "a day": (lambda: datetime.date(2020, 1, 2).day, False),
-}
-
-
-@pytest.mark.parametrize("name", GIVEN)
-def test_what_no_seed_decides_while_a_step_is_traced_is_found(name: str) -> None:
-    keras.utils.set_random_seed(1)
-    give, is_found = GIVEN[name]
-    weight = tf.Variable(0.0)
-    loop = Loop(lambda x: {"w": weight.assign_add(give())}, mapped(tf.identity), state={"weight": weight})
-    assert ["The train step has in it what is other in each process" in each.what for each in loop.audit()] == (
-        [True] if is_found else []
-    )
-    assert is_seeded()
 
 
 class Student:

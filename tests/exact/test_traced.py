@@ -158,6 +158,15 @@ def test_a_tf_function_of_the_program_does_not_hide_a_change() -> None:
     refused((loop, lambda: setattr(mine, "beta", 0.5), "Trainer: beta was 1.0, is 0.5 now"))
 
 
+def test_nor_does_a_method_that_is_one() -> None:
+    class Compiled(Trainer):
+        step_compiled = tf.function(Trainer.step)
+
+    mine = Compiled([])
+    loop = over(mine.step_compiled, weight=mine.weight)
+    refused((loop, lambda: setattr(mine, "beta", 0.5), "Compiled: beta was 1.0, is 0.5 now"))
+
+
 def test_what_makes_no_difference_to_what_is_compiled_is_accepted() -> None:
     scaled, dropout = Scaled(2.0), keras.layers.Dropout(0.5)
     mine, loop = trainer(scaled, dropout)

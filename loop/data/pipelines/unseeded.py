@@ -5,10 +5,7 @@ gave to networks, and what Python draws while a function is traced, which is onc
 """
 
 import logging
-import random
-import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from types import ModuleType
 from typing import TypeGuard
 
 import keras
@@ -16,11 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from loop.data.objects.reached import variables_of
-from loop.errors.remedies import HELD_OR_SEED, SAME_IN_EACH, SEED_FIRST, SEED_OR_FIRST
+from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
 from loop.exact.drawn_names import reads_drawn
+from loop.exact.draws_in_python import names_streams
 from loop.exact.outside import SEVERAL, is_computed
 from loop.exact.pipeline import stages
-from loop.exact.reach import Reach, attributes, is_of_program, outside
+from loop.exact.reach import Reach, attributes
 from loop.findings import Finding
 from loop.handles import keys
 from loop.state.randomness import drawn, is_seeded, seeded
@@ -37,15 +35,7 @@ ADAPTED = (
     "%s use layers that were adapted to data in a process without a seed: %s. If those were shuffled, another process "
     f"has other numbers in them, and cannot resume this run. {SEED_FIRST}"
 )
-ONCE = "from Python's or NumPy's random numbers while {} is traced, once, and without a seed"
-UNDECIDED = (
-    "{} has in it what is other in each process, as what time.time(), uuid.uuid4() and np.random.default_rng() give, "
-    "once, while it is traced"
-)
-MODULES = (random, np.random)
-CLOCKS = {"time", "datetime", "uuid", "secrets"}  # modules that give something else each time, whatever the seed
-METHOD_OF = "__self__"
-STREAMS = [getattr(module.random, METHOD_OF) for module in MODULES]  # whose methods the functions of these are
+ONCE = "%s draw from Python's or NumPy's random numbers while a function is traced, once, and without a seed"
 
 
 def unseeded(dataset: tf.data.Dataset, owner: str, *, kept: bool) -> list[Finding]:
@@ -72,8 +62,8 @@ def unseeded(dataset: tf.data.Dataset, owner: str, *, kept: bool) -> list[Findin
     what += [f"layer {layer.name!r}, whose weights were drawn" for layer in layers if _is_as_drawn(layer)]
     found = [Finding(f"{owner} use {each} without a seed", "", SEED_OR_FIRST) for each in dict.fromkeys(what)]
     # To trace all again takes as long as it took to make it: only where code names what draws.
-    if _names_streams(reach, layers) and any(_draws_in_python(again) for _, again in functions):
-        found.append(Finding(f"{owner} draw {ONCE.format('a function')}", "", SEED_FIRST))
+    if names_streams(reach, layers) and any(_draws_in_python(again) for _, again in functions):
+        found.append(Finding(ONCE % owner, "", SEED_FIRST))
     return found
 
 
@@ -91,25 +81,6 @@ def as_drawn(roots: Iterable[object], variables: Collection[tf.Variable]) -> lis
     names = [layer.name for layer in found if keys(variables_of(layer)) & read]
     what = "A step reads layer {!r}, whose weights were drawn without a seed, and no checkpoint would hold them"
     return [Finding(what.format(name), "", HELD_OR_SEED) for name in names]
-
-
-def drawn_in_trace(step: object, owner: str, traced_with: Callable[[int], object]) -> list[Finding]:
-    """Returns that a step has in it what Python gave while it was traced, once, and gives otherwise in each process.
-
-    Args:
-        step: The function of the step.
-        owner: What to call it.
-        traced_with: Traces it again with a seed for Python's and NumPy's random numbers, and returns what it is then.
-    """
-    reach = Reach([step])
-    layers = [thing for thing in reach.objects if isinstance(thing, keras.Layer)]
-    # As of pipelines: only where code names such a thing, as tracing takes as long as it did.
-    draws = _names_streams(reach, layers)
-    if not (draws or _names_clock(reach)) or traced_with(0) == traced_with(0 if is_seeded() else 1):
-        return []
-    if draws and not is_seeded():
-        return [Finding(f"{owner} draws {ONCE.format('it')}", "", SEED_FIRST)]
-    return [Finding(UNDECIDED.format(owner), "", SAME_IN_EACH)]
 
 
 def _draws(thing: object) -> TypeGuard[Callable[[Sequence[int]], tf.Tensor]]:
@@ -144,29 +115,6 @@ def _computed(reach: Reach) -> list[str]:
     # Of two dimensions are the logarithms of weights by which TensorFlow samples from datasets.
     found = [f"{number:.6g}" for array in scalars if array.ndim == 1 and is_computed(array) for number in array]
     return [*dict.fromkeys(found)] if len({*found}) < SEVERAL else []
-
-
-def _names_streams(reach: Reach, layers: Sequence[keras.Layer]) -> bool:
-    """Returns whether functions of the program, or the modules of layers, name what draws in Python."""
-    functions = [function for function in reach.functions if is_of_program(function)]
-    named = [value for function in functions for _, value in outside(function)]
-    modules = {base.__module__ for layer in layers for base in type(layer).__mro__}
-    # A module that is gone is taken for `random`: then the functions are traced, to be sure.
-    named += [value for module in modules for value in vars(sys.modules.get(module, random)).values()]
-    return _any_stream(named) or ("random" in reach.read and any(value is np for value in named))
-
-
-def _names_clock(reach: Reach) -> bool:
-    """Returns whether functions of the program name what gives something else each time."""
-    named = (value for function in reach.functions if is_of_program(function) for _, value in outside(function))
-    return any((x.__name__ if isinstance(x, ModuleType) else getattr(x, "__module__", "")) in CLOCKS for x in named)
-
-
-def _any_stream(values: Iterable[object]) -> bool:
-    return any(
-        any(value is each for each in MODULES) or any(getattr(value, METHOD_OF, None) is each for each in STREAMS)
-        for value in values
-    )
 
 
 def _draws_in_python(trace: Callable[[], object]) -> bool:
