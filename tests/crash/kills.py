@@ -90,8 +90,10 @@ class Phases:
         return {PHASES[self._bytes[who]] for who in (MAIN, WRITER)}
 
     def last(self) -> str:
-        """Returns where a life was: what the writer was doing, if it was doing something."""
-        return PHASES[self._bytes[WRITER] or self._bytes[MAIN]]
+        """Returns where a life was: where it was to be killed, or else what the writer did, if it did something."""
+        wanted = PHASES[self._bytes[WANTED]]
+        # With a busy disk, the writer writes while all else is done, and nothing else would ever be counted.
+        return wanted if wanted in self.now() else PHASES[self._bytes[WRITER] or self._bytes[MAIN]]
 
 
 class Marker(Hook):

@@ -402,6 +402,12 @@ def with_default(moment: Moment, seen: list[int] = [0]) -> None:  # noqa: B006 (
     seen[0] += 1
 
 
+def with_two_at_once(moment: Moment, seen: list[int] = [0]) -> None:  # noqa: B006
+    step = moment.step
+    print("", end="")
+    seen[0] = step  # both are loaded by one instruction of Python 3.13
+
+
 def with_arguments(given: dict[str, int], moment: Moment) -> None:
     given["count"] += 1
 
@@ -442,6 +448,7 @@ class OfClass(Hook):
     ("counts", "named"),
     [
         (with_default, "seen"),
+        (with_two_at_once, "seen"),
         (functools.partial(with_arguments, {"count": 0}), "given"),
         (of_itself, "of_itself.count"),
         (of_class, "Plain.count"),

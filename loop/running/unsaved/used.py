@@ -2,6 +2,7 @@
 
 import dis
 import functools
+import re
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
@@ -35,19 +36,26 @@ def used_by(functions: Iterable[types.FunctionType], loads: Collection[str], sto
     for function in functions:
         before, own = set[str](), set[str]()  # what the function has read, and set, up to here
         # In the order in which it is written; each with its neighbours.
-        listed = [*dis.get_instructions(function)]
-        for earlier, instruction, following in zip([None, *listed], listed, listed[1:], strict=False):
-            name = instruction.argval
-            if instruction.opname in loads:
+        listed = [*_instructions(function)]
+        for (earlier, _), (does, name), (_, following) in zip([("", ""), *listed], listed, listed[1:], strict=False):
+            if does in loads:
                 before.add(name)
-                fills = following.argval in TAKING or (earlier and earlier.opname == "COPY")  # as in `self.w |= ...`
+                fills = following in TAKING or earlier == "COPY"  # as in `self.w |= ...`
                 if name not in own:
                     (found.filled if fills else found.read).add(name)
-            elif instruction.opname in stores:
+            elif does in stores:
                 own.add(name)
                 if name in before:
                     found.counted.add(name)
     return found
+
+
+def _instructions(function: types.FunctionType) -> Iterator[tuple[str, str]]:
+    """Yields what a function does, one by one, each with the name that it has to do with, or what stands there else."""
+    for each in dis.get_instructions(function):
+        # Since Python 3.13, two that are one after the other are often one: LOAD_FAST_LOAD_FAST.
+        does = re.findall("[A-Z]+_FAST", each.opname) if isinstance(each.argval, tuple) else []
+        yield from zip(does, each.argval, strict=True) if len(does) == 2 else [(each.opname, each.argval)]
 
 
 def methods(of_class: type) -> Iterator[types.FunctionType]:
