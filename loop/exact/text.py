@@ -17,6 +17,7 @@ from loop.exact.despite_seed import draws_despite_seed, nodes_of
 
 IN_ORDER = {"list", "tuple", "enumerate", "zip", "map", "iter"}  # functions that keep the order of what they are given
 HASHES = re.compile(rb"(?<![\w.])hash\(")
+AGAIN = "__mp_main__"  # the script once more, where `multiprocessing` is imported
 DRAWS = b"random"  # is in the name of nearly all that draws
 
 
@@ -92,7 +93,8 @@ def _by_module() -> dict[str, bytes]:
     script, cells = _file(sys.modules["__main__"]), vars(sys.modules["__main__"]).get("In")
     if script is None and not isinstance(cells, list):
         return {}
-    found = {name: _read(file) for name, module in [*sys.modules.items()] if (file := _file(module))}
+    modules = {name: module for name, module in [*sys.modules.items()] if name != AGAIN}
+    found = {name: _read(file) for name, module in modules.items() if (file := _file(module))}
     return found | ({"__main__": "\n".join(map(str, cells)).encode()} if isinstance(cells, list) else {})
 
 

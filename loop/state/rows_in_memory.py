@@ -3,7 +3,8 @@
 The next process has others then. So they are kept beside the checkpoints, and the run goes on with them. It may as well
 be that somebody has edited them, which must not be hidden. So they are taken only if there is a sign that they were
 drawn: the streams of Python or NumPy have given as many numbers as there are rows, or the text of the program is what
-it was when the run began. If it is, and names what draws, that is certain enough; else there is a warning.
+it was when the run began. If it is, and names what draws, and no seed decides, that is certain enough; else there is a
+warning.
 """
 
 import collections
@@ -20,7 +21,7 @@ import tensorflow as tf
 from loop.exact.text import program_text
 from loop.state.randomness import drawn
 from loop.state.resumable import Resumable
-from loop.state.settled import is_settled
+from loop.state.settled import is_settled, seed_decides
 
 MOST = 2**26  # bytes of all rows that are kept
 OF_OTHERS = 16  # numbers that imports draw
@@ -32,8 +33,8 @@ TAKEN = (
     "kept.%s"
 )
 PERHAPS_EDITED = (
-    " If they were drawn, or are in the order of a set, that is right. If they, or what they are read from, were "
-    "edited: start afresh in another directory, or go on with what is there now: Checkpoint(..., "
+    " If they were drawn, are in the order of a set, or come of hash(), that is right. If they, or what they are read "
+    "from, were edited: start afresh in another directory, or go on with what is there now: Checkpoint(..., "
     "resume_changed='warn')."
 )
 LIKE_AN_EDIT = (
@@ -113,7 +114,8 @@ class RowsInMemory:
 
         def say() -> None:
             OF_ANOTHER.set()
-            if not is_certain():
+            # Where a seed decides, they come of hashes, or somebody has edited them.
+            if seed_decides() or not is_certain():
                 log.warning(TAKEN, PERHAPS_EDITED)
             elif _look_edited(kept(), now()):
                 log.warning(TAKEN, LIKE_AN_EDIT)

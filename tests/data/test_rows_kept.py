@@ -595,6 +595,7 @@ def test_that_rows_may_have_been_edited_is_a_warning_where_nothing_draws(
     x = np.arange(12.0)
     earlier, now = (ArrayData(rows, batch_size=4, shuffle=False) for rows in (x, x + 1))
     monkeypatch.setattr(rows_in_memory, "is_settled", lambda: False)
+    monkeypatch.setattr(rows_in_memory, "seed_decides", lambda: False)
     monkeypatch.setattr("loop.data.orders.array_rows.is_settled", lambda: False)
     cases = (1, False, False, "WARNING"), (1, True, True, "INFO"), (1, False, True, ""), (2, True, False, "")
     for number, draws, sure, level in cases:
@@ -624,6 +625,7 @@ def test_rows_of_which_nearly_all_are_as_they_were_are_a_warning_also_where_the_
 ) -> None:
     for module in ("state.rows_in_memory", "data.orders.array_rows"):
         monkeypatch.setattr(f"loop.{module}.is_settled", lambda: False)
+    monkeypatch.setattr(rows_in_memory, "seed_decides", lambda: False)
     monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(1, draws=True))
     earlier, now = (ArrayData(np.array(each), batch_size=4, shuffle=False) for each in ([*range(100)], rows))
     before = rows_in_memory.RowsInMemory(earlier, {})
@@ -643,6 +645,7 @@ def test_layers_number_words_as_the_data_do_once_more(
 
     for module in ("state.rows_in_memory", "data.pipelines.one_dataset"):
         monkeypatch.setattr(f"loop.{module}.is_settled", lambda: False)
+    monkeypatch.setattr(rows_in_memory, "seed_decides", lambda: False)
     monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(1, draws=True))
     (theirs, earlier), (same, alike), (ours, now) = numbered(["a", "b"]), numbered(["a", "b"]), numbered(["c", "a"])
     rows = rows_in_memory.RowsInMemory(earlier, {})
@@ -708,3 +711,21 @@ def test_numbers_in_functions_are_taken_back_if_nobody_has_edited_them(
     row, held, constant = next(later.source)
     assert np.array_equal(row, [1.0, 2.0] if are_taken else rows)
     assert [np.array_equal(each[0], then) for each in (held, constant)] == [are_taken] * 2
+
+
+def test_that_a_file_was_edited_is_a_warning_where_a_seed_decides_and_only_texts_are_hashed(tmp_path: Path) -> None:
+    """All rows of it are others then: so nothing in them tells whether hashes or somebody have made them so."""
+    file = tmp_path / "rows.txt"
+    file.write_text("\n".join(f"{i} {i * i} {-i}" for i in range(48)))
+    body = f"""keras.utils.set_random_seed(1)
+x = np.genfromtxt({str(file)!r}, 'float32') + 0 * hash("a name")
+train = ArrayData((x, x[:, :1]), batch_size=12)
+"""
+    program = Program(tmp_path, body)
+    whole = program.run("whole")
+    cut, other = program.cut("whole", 4), program.cut("whole", 5)
+    file.write_text("\n".join(f"{i + 0.5} {i} {i}" for i in range(48)))
+    assert program.run(cut) == whole
+    assert ["WARNING" in line and "come of hash()" in line for line in program.said(cut)] == [True]
+    program.write(body + "import functools; Checkpoint = functools.partial(Checkpoint, resume_changed='warn')\n")
+    assert program.run(other) != whole

@@ -180,7 +180,7 @@ class Followers:
 
 
 def _why(error: OSError | tf.errors.NotFoundError) -> str:
-    said = (error.strerror or str(error)) if isinstance(error, OSError) else error.message  # of ours, all there is
+    said = (error.strerror or str(error)) if isinstance(error, OSError) else error.message  # ours have no number
     return said.rstrip(".")
 
 
