@@ -34,7 +34,7 @@ OWN = "StreamData"
 Sought: TypeAlias = tuple[Position, Mapping[str, int]]
 SHARED = (
     "The generators of the data change {}, and so does something else, such as a hook: the pass cannot be read again "
-    "from its beginning. Give each its own."
+    "from its beginning. Give each its own, or let StatefulData(source) yield the batches, as of a replay buffer."
 )
 BLOCK = "data: a hook had halted within a block of batches that jit_compile=True had read; the rest of it is left out"
 

@@ -9,6 +9,9 @@ from loop.exact.despite_seed import SEEDED, SPLITS, STREAMS, path_of
 DRAWS = "random"  # is in the name of nearly all that draws, of NumPy, Python, TensorFlow, Keras and others
 SEEDS = "seed"  # is in the names of what is given a number, and gives none
 CALLED = {*SPLITS, "set", "frozenset"}  # draw, or have an order that is another one in each process, too
+# Have another order in each process, if no seed is given, without being called so.
+SHUFFLES = {"shuffle", "list_files", "make_csv_dataset", "make_batched_features_dataset", "sample_from_datasets"}
+SHUFFLES |= {"image_dataset_from_directory", "text_dataset_from_directory", "audio_dataset_from_directory"}
 OF_OBJECTS = ""  # the module of attributes: of whatever object
 
 
@@ -164,6 +167,9 @@ class ModuleText:
 
     def _named(self, node: ast.AST) -> Iterator[Name]:
         match node:
+            case ast.Call() if path_of(node)[0] in SHUFFLES and not _is_seeded(node):
+                yield BY_TENSORFLOW
+                return
             case ast.Name(id=name):
                 own = self._modules.get(name, name)
                 yield Name(self._name, name)

@@ -15,6 +15,7 @@ from loop.tf_internals import (
     read_by,
     rerandomizes,
     reshuffles,
+    stops_on_empty,
     tensors_of,
 )
 
@@ -33,14 +34,20 @@ HARMLESS = re.compile(
 def cardinality(dataset: tf.data.Dataset) -> int:
     """Returns how many elements there are, as TensorFlow knows, with negative numbers for no end and for not knowing.
 
-    It says that what is chosen from datasets without end has none, though it is over when the choices are.
+    It says that what is chosen from datasets without end has none, though it is over when the choices are, or the first
+    of these datasets where the user asked for that.
     """
     count, stage = int(dataset.cardinality()), dataset
     while count == INFINITE and kind_of(stage) != CHOSEN:
         if kind_of(stage) in REPEATS or len(inputs_of(stage)) != 1:
             return count
         (stage,) = inputs_of(stage)
-    return UNKNOWN if count == INFINITE and inputs_of(stage)[0].cardinality() != INFINITE else count
+    return UNKNOWN if count == INFINITE and _is_over(stage) else count
+
+
+def _is_over(chosen: tf.data.Dataset) -> bool:
+    choices, *sources = map(cardinality, inputs_of(chosen))
+    return choices != INFINITE or (stops_on_empty(chosen) and any(count != INFINITE for count in sources))
 
 
 def places(dataset: tf.data.Dataset) -> Iterator[tuple[tf.data.Dataset, bool]]:

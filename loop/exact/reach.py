@@ -22,6 +22,8 @@ OF_KERAS = (
 )
 FUNCTIONS = (types.FunctionType, types.MethodType, type, types.ModuleType)
 NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
+DICTS = (dict, types.MappingProxyType)  # other mappings may read files for each item, as those of h5py
+ITEMS = (list, tuple, *DICTS)
 LONGEST, MOST = 1_000, 50_000  # items of a list or dict, of which larger ones are data; objects
 ENTRIES = {"call", "__call__"}  # what a call of the object itself enters a class by
 NOT_ENTERED = {"__init__", "get_config", "from_config"}  # by Keras, in a step; all else may be
@@ -67,7 +69,7 @@ class Reach:
             if is_of_program(type(thing)):
                 yield from [*attributes(thing).values()]  # other threads may add to it
         for items in self.containers:
-            yield from [*(items.values() if isinstance(items, Mapping) else items)]
+            yield from [*(items.values() if isinstance(items, DICTS) else items)]
         for function in self.functions:
             yield from (cell.cell_contents for cell in cells_of(function).values())
             # Of a library's function what it was given counts, and not the library's globals.
@@ -115,12 +117,12 @@ class Reach:
         elif isinstance(value, tf.types.experimental.PolymorphicFunction):
             self.compiled.append(value)
             yield from (value.python_function, *bound_functions(value))
-        elif isinstance(value, list | tuple | Mapping):
+        elif isinstance(value, ITEMS):
             if len(value) <= LONGEST:  # longer ones are data, which steps do not read item by item
                 if self._is_of_program(self._seen.get(self.parents[id(value)])):
                     self.containers.append(value)
                     self._kept.add(id(value))
-                yield from [*(value.values() if isinstance(value, Mapping) else value)]  # other threads may add to it
+                yield from [*(value.values() if isinstance(value, DICTS) else value)]  # other threads may add to it
         elif isinstance(value, (type, *NAMESPACES)) or is_of_program(type(value)):
             of_class = value if isinstance(value, type) else type(value)
             if is_of_program(of_class) or isinstance(value, NAMESPACES):
@@ -130,7 +132,7 @@ class Reach:
                 if issubclass(of_class, OF_KERAS):
                     self._entered += [each for each in of_program if each not in self._entered]
                 for name, held in [*attributes(value).items()]:
-                    if isinstance(held, list | tuple | Mapping):
+                    if isinstance(held, ITEMS):
                         self._unread.append((name, held, id(value)))
                     else:
                         yield held
@@ -143,7 +145,7 @@ class Reach:
 
     def _is_of_program(self, owner: object) -> bool:
         """Returns whether it is the program that keeps something in what has been met: not Keras, nor this package."""
-        if isinstance(owner, list | tuple | Mapping):
+        if isinstance(owner, ITEMS):
             return id(owner) in self._kept
         known = (functools.partial, *NAMESPACES)
         return isinstance(owner, known) or is_of_program(owner if isinstance(owner, FUNCTIONS) else type(owner))

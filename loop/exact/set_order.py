@@ -10,7 +10,7 @@ import math
 import operator
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import keras
@@ -119,7 +119,7 @@ def vocabularies_in_set_order(owner: str, roots: Iterable[object]) -> list[Findi
 
 
 def _texts_of(value: object) -> list[Sequence[object]]:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return [[*value], [*value.values()]]
     if isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.ndim == 1:
         return [value.tolist()]

@@ -95,7 +95,7 @@ class Audits:
         hooks, done = self._parts.hooks, state.position.place().step
         covered = self.covered(state) | keys(self.only_read(state)) | hooks.kept
         resumed = done > 0 and state.position.untouched  # or it is one more run of the same process
-        return Unsaved(hooks if any(hook.saves for hook in hooks) else (), covered, resumed=resumed)
+        return Unsaved(hooks if any(hook.saves for hook in hooks) else (), covered, state.given(), resumed=resumed)
 
     def is_constant(self, variable: tf.Variable) -> bool:
         """Returns whether no step changes a variable. If a hook does, that is seen at the end of the epoch."""

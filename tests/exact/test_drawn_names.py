@@ -49,7 +49,10 @@ def found(monkeypatch: pytest.MonkeyPatch, **texts: str) -> set[str]:
         ("from numpy.random import default_rng\nrng = default_rng()", {"default_rng", "rng"}),
         ("args.seed = random.random()\nn, m = args.seed, args.size\n(k, l), o = n, m", {"seed", "n", "k", "l"}),
         ("own['seed'] = random.random()\nn, m = own['seed'], own['size']", {"seed", "n"}),
+        ("rows = make_csv_dataset(file, 5)\nlayer.adapt(rows.map(pack))\nother.adapt(again)", {"rows", "layer"}),
+        ("some = whole.shuffle(9).take(3)\nrest = whole.take(3)\nm.shuffle = x\nn = m.shuffle", {"some"}),
         # With a seed that is written.
+        ("some = whole.shuffle(9, seed=1).take(3)", set()),
         ("import numpy as np\nrng = np.random.default_rng(1)\nx = rng.normal(size=3)\nrng.shuffle(x)", set()),
         ("order = np.random.RandomState(0).permutation(9)\na, b = train_test_split(x, random_state=1)", set()),
         ("rng = np.random.default_rng(seed)\na, b = train_test_split(x, random_state=None)", {"rng", "a", "b"}),

@@ -3,7 +3,9 @@
 import random
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import tensorflow as tf
 
 from loop import Loop
 from loop.exact import set_order
+from loop.exact.reach import Reach
 from loop.exact.set_order import globals_in_set_order, has_order_of_set, warn_of_sets
 from loop.exact.text import Text, _orders_sets
 from loop.state.settled import is_settled
@@ -64,6 +67,16 @@ def test_what_the_script_has_in_such_an_order_is_named_and_its_rows_are_kept(
     monkeypatch.setattr(sys.modules["__main__"], "names", value(list(set(words(40, 1)))), raising=False)
     assert globals_in_set_order() == ["names"] * is_found
     assert is_settled() == (not is_found)
+
+
+def test_a_file_that_is_a_mapping_is_not_read_and_may_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file["rows"] = np.arange(3)
+    monkeypatch.setattr(sys.modules["__main__"], "file", file, raising=False)
+    assert globals_in_set_order() == []
+    assert Reach([lambda: file]).containers == []
 
 
 def test_of_a_program_that_hashes_texts_rows_are_kept_and_the_next_process_is_told_of(

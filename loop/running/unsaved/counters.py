@@ -16,8 +16,8 @@ from loop.hook import Hook, has_state
 from loop.running.unsaved.used import ATTRIBUTES, OUTSIDE, Given, Used, methods, of_program, used_by, values_outside
 from loop.state.plain import Encoded
 
-# Returns what is counted, and what is gathered, by name, as texts.
-View: TypeAlias = Callable[[], tuple[dict[str, str], dict[str, str]]]
+# Returns what is counted, and what is gathered, the latter as texts, by name.
+View: TypeAlias = Callable[[], tuple[dict[str, object], dict[str, str]]]
 
 PLAIN = (bool, int, float, str, type(None))
 FILLED = (list, dict, set, collections.deque)
@@ -41,8 +41,8 @@ GATHERED = (
 # What is saved, looked at by itself, or read by data; and by which methods a source of data is known.
 OTHERS = (Hook, keras.callbacks.Callback, keras.utils.PyDataset)
 SOURCE = {"__iter__", "__next__", "__getitem__", "get_state", "state_dict"}
-NOTHING = repr(None)
 LARGEST, LONGEST = 2**20, 10_000  # bytes of an array, items of a list
+AGES = 1e9  # seconds: what a clock shows is no measure of the run
 LOOKS = itertools.count()
 
 
@@ -70,9 +70,12 @@ class Counters:
                 counts, gathers = view()
                 others = [name for name, content in gathers.items() if content != gathered.get(name)]
                 # Not what had no value yet, and has one now: it may be made once, when it is first wanted.
-                first = {name for name, said in counted.items() if said == NOTHING and counts.get(name) != NOTHING}
+                first = {
+                    name for name, value in counted.items() if value is None and not _is_measured(counts.get(name))
+                }
                 counted |= {name: counts[name] for name in first & counts.keys()}
-                if others or {name: counts.get(name) for name in counted} != counted:
+                # By what is shown of them: nan is not equal to itself.
+                if others or repr([counts.get(name) for name in counted]) != repr([*counted.values()]):
                     # Of what is counted all of them: the others may change in a later epoch.
                     names |= {*counted, *others}
             if names:
@@ -92,7 +95,7 @@ def of_hooks(hooks: Iterable[Hook], reaches: Mapping[str, Reach]) -> dict[str, l
     """
     return {
         hook.name: [functools.partial(_in_attributes, hook, _of_hook(hook)), *_of_objects(reaches.get(hook.name))]
-        for hook in _without_state(hooks)
+        for hook in without_state(hooks)
     }
 
 
@@ -144,7 +147,7 @@ class Gathered:
 
     def __init__(self, hooks: Iterable[Hook], functions: Mapping[str, Iterable[object]]) -> None:
         used: list[tuple[str, Used, Mapping[str, object]]] = []
-        used += [(hook.name, _of_hook(hook), vars(hook)) for hook in _without_state(hooks)]
+        used += [(hook.name, _of_hook(hook), vars(hook)) for hook in without_state(hooks)]
         for name, given in of_program(functions).items():
             held = dict(pair for each in given for pair in values_outside(each))
             used.append((name, used_by((function for function, _ in given), *OUTSIDE), held))
@@ -162,23 +165,28 @@ class Gathered:
         return {hook: names for hook, names in found.items() if names}
 
 
-def _without_state(hooks: Iterable[Hook]) -> list[Hook]:
+def without_state(hooks: Iterable[Hook]) -> list[Hook]:
     """Returns the hooks of the program that keep nothing by themselves."""
     return [hook for hook in hooks if is_of_program(type(hook)) and not has_state(hook)]
 
 
-def _outside(functions: Iterable[Given]) -> tuple[dict[str, str], dict[str, str]]:
+def _is_measured(value: object) -> bool:
+    """Returns whether a number may be one that was measured, such as the first loss: another one, to who goes on."""
+    return isinstance(value, float | np.floating) and abs(float(value)) < AGES
+
+
+def _outside(functions: Iterable[Given]) -> tuple[dict[str, object], dict[str, str]]:
     """Returns what functions count, and what they fill, of what is not made in them, by name."""
-    counts, gathers = dict[str, str](), dict[str, str]()
+    counts, gathers = dict[str, object](), dict[str, str]()
     for given in functions:
         used, values = used_by([given[0]], *OUTSIDE), dict(values_outside(given))
         counted, read = used.counted & values.keys(), used.read & values.keys()
-        counts |= {name: repr(values[name]) for name in counted if isinstance(values[name], (*PLAIN, np.generic))}
+        counts |= {name: values[name] for name in counted if isinstance(values[name], (*PLAIN, np.generic))}
         gathers |= {name: _content(values[name]) for name in read if _is_gathering(values[name])}
     return counts, gathers
 
 
-def _in_attributes(thing: object, used: Used, prefix: str = "") -> tuple[dict[str, str], dict[str, str]]:
+def _in_attributes(thing: object, used: Used, prefix: str = "") -> tuple[dict[str, object], dict[str, str]]:
     """Returns the same of what is in attributes."""
     # What a class begins with, an object has of its own when it is counted up.
     there = [attributes(thing), *map(vars, type(thing).__mro__)]
@@ -187,7 +195,7 @@ def _in_attributes(thing: object, used: Used, prefix: str = "") -> tuple[dict[st
     counted = [name for name in used.counted if isinstance(own.get(name, ()), (*PLAIN, np.generic))]
     gathered = [name for name in used.read if _is_gathering(own.get(name))]
     gathers = {f"{prefix}{name}": _content(own[name]) for name in gathered}
-    return {f"{prefix}{name}": repr(own[name]) for name in counted}, gathers
+    return {f"{prefix}{name}": own[name] for name in counted}, gathers
 
 
 def _is_gathering(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The files that hooks of the program write to by themselves, and no resume cuts back."""
+"""The files that hooks of the program write to by themselves, and no resume cuts back; or read weights from."""
 
 import contextlib
 import csv
@@ -7,12 +7,32 @@ import gc
 import io
 import itertools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
 from loop.exact.reach import Reach, codes, is_of_program
+from loop.hook import Hook
+from loop.running.unsaved.used import of_program
 
+READS = (
+    "Hook %r reads weights from a file in the course of the run, in %s. After a kill, the file may be of a later step "
+    "than the checkpoint that the run goes on from, and training goes on otherwise. Keep them in memory: what a "
+    "callback sets on itself, as in self.best = self.model.get_weights(), is saved, and so are variables that __init__ "
+    "of a hook makes. EarlyStopping(..., restore_best='weights') puts the best ones back."
+)
+REMOVES = (
+    "Hook %r removes files in %s. After a kill, steps are done again, and files that they remove are gone already, "
+    "which is an error then. Write pathlib.Path(path).unlink(missing_ok=True)."
+)
+SAVES = (
+    "Hook %r saves weights to a file as a run begins, in %s. A run that goes on from a checkpoint would save there "
+    "what was restored. Keep them in memory: what a callback sets on itself, as in self.first = "
+    "self.model.get_weights(), is saved, and so are variables that __init__ of a hook makes."
+)
+LOOKING = {"exists", "isfile", "is_file", "isdir", "is_dir", "listdir", "glob", "missing_ok", "ignore_errors"}
+AT_BEGIN = {"on_setup", "on_run_begin", "on_train_begin"}  # of Keras, too
+AT_END = {"on_run_end", "on_train_end"}
 OPENING = {"open", "to_csv"}
 APPENDING = {"".join(mode) for kind in ("a", "ab", "at", "a+", "ab+", "at+") for mode in itertools.permutations(kind)}
 WRITER = type(csv.writer(io.StringIO()))
@@ -51,6 +71,45 @@ def of_own_files(hook: str, reach: Reach) -> Iterator[str]:
         return
     if names := sorted(files) or sorted({*appended}):
         yield WRITES % (hook, ", ".join(names))
+
+
+def of_files_needed(hook: Hook) -> Iterator[str]:
+    """Yields what to say of a hook that goes by files in the course of a run, or begins it by saving weights."""
+    called = [*hook.handlers().values(), *hook.functions_called()]
+    named = {f"on_{event}": handler for event, handler in hook.handlers().items()}  # that of a function has any name
+    heard = [(name, f) for name, each in named.items() for f in _programs([each])]
+    heard += [(function.__name__, function) for function in _programs(hook.functions_called())]
+    classes = [type(hook), *(each for each in called if isinstance(each, type))]
+    begins = [function for name, function in heard if name in AT_BEGIN]
+    between = [function for name, function in heard if name not in AT_BEGIN | AT_END]
+    for told, functions, found in ((SAVES, begins, _saves), (READS, between, _reads), (REMOVES, between, _removes)):
+        # With the classes, of which those methods count that are named.
+        reached = Reach([*functions, *classes]).functions if functions else []
+        within = {each.__qualname__: codes(each.__code__) for each in reached if is_of_program(each)}
+        if names := sorted(name for name, each in within.items() if any(map(found, each))):
+            yield told % (hook.name, ", ".join(names))
+
+
+def _programs(functions: Iterable[object]) -> list[types.FunctionType]:
+    return [function for function, _ in of_program({"": functions}).get("", [])]
+
+
+def _saves(code: types.CodeType) -> bool:
+    return "save_weights" in code.co_names
+
+
+def _reads(code: types.CodeType) -> bool:
+    return bool({"load_weights", "load_model"} & {*code.co_names})
+
+
+def _removes(code: types.CodeType) -> bool:
+    """Returns whether a program removes files, and looks neither whether they are there nor what is raised."""
+    listed = [instruction.argval for instruction in dis.get_instructions(code)]
+    removes = {"unlink", "rmtree"} & {*code.co_names} or any(
+        of in ("os", "gfile") and name == "remove" for of, name in itertools.pairwise(listed)
+    )
+    named = {name for each in code.co_consts if isinstance(each, tuple) for name in each} | {*code.co_names}
+    return bool(removes) and not LOOKING & named and not code.co_exceptiontable
 
 
 def _files_of(value: object) -> Iterator[io.IOBase]:

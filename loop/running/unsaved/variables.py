@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 import keras
 import tensorflow as tf
@@ -16,6 +17,7 @@ from loop.exact.reach import Reach, attributes, is_of_program, outside
 from loop.handles import key
 from loop.hook import Hook, has_state
 from loop.registry import FunctionHook
+from loop.running.unsaved.begun import OF_EPOCH, TAKEN, FoundAtBegin
 from loop.running.unsaved.counters import (
     COUNTED,
     COUNTED_OUTSIDE,
@@ -24,8 +26,9 @@ from loop.running.unsaved.counters import (
     Gathered,
     of_functions,
     of_hooks,
+    without_state,
 )
-from loop.running.unsaved.own_files import of_own_files
+from loop.running.unsaved.own_files import of_files_needed, of_own_files
 from loop.running.unsaved.used import methods
 from loop.state.plain import Encoded
 from loop.tf_internals import graphs_of, tensorflow_generator
@@ -61,11 +64,19 @@ class Unsaved:
     Args:
         hooks: The hooks. Those of this package keep nothing beside the state.
         covered: The keys of what a checkpoint holds, or is looked at elsewhere.
+        state: What a checkpoint holds of what the loop was given, by path.
         resumed: Whether the run goes on from a checkpoint, or from where an earlier one has ended.
     """
 
-    def __init__(self, hooks: Iterable[Hook], covered: Collection[int], *, resumed: bool = False) -> None:
-        hooks = [*hooks]
+    def __init__(
+        self,
+        hooks: Iterable[Hook],
+        covered: Collection[int],
+        state: Mapping[str, tf.Variable] = MappingProxyType({}),
+        *,
+        resumed: bool = False,
+    ) -> None:
+        hooks = self._hooks = [*hooks]
         self._in_all = {hook.name for hook in hooks if hook.everywhere} if here().are_several else set[str]()
         self._roots, looked_after = roots(hooks), {hook.name for hook in hooks if has_state(hook)}
         self._called = {
@@ -81,6 +92,7 @@ class Unsaved:
             (COUNTED_OUTSIDE, Counters(of_functions(outside, reaches, but=own))),
             (GATHERED, gathered),
         ]
+        self._begun = FoundAtBegin([*without_state(hooks), *(h for h in hooks if isinstance(h, FunctionHook))], state)
         # By id, with what says whether it is as it was.
         self._then: dict[int, tuple[tf.Variable, Callable[[], bool]]] = {}
         self._looks, self._told = collections.Counter[bool](), set[str]()
@@ -116,8 +128,13 @@ class Unsaved:
             # What is only collected may be of this epoch alone.
             for hook, names in ({} if in_epoch and told == GATHERED else counters.changed()).items():
                 log.warning(told, hook, ", ".join(names))
+        for told, found in [(TAKEN, self._begun.taken()), *([(OF_EPOCH, self._begun.of_epoch())] if in_epoch else [])]:
+            for hook, names in found.items():
+                log.warning(told, hook, ", ".join(names))
         reaches = self._reaches()
         if is_first:
+            for each in itertools.chain(*map(of_files_needed, self._hooks)):
+                log.warning("%s", each)
             for hook, reach in reaches.items():
                 said = [*of_own_files(hook, reach)]
                 for each in said:

@@ -121,6 +121,13 @@ def _(files: Path) -> Source:
     return Dataset.sample_from_datasets(parts, [0.5, 0.5], seed=1, stop_on_empty_dataset=True).batch(BATCH)
 
 
+@pipeline("sample_from_datasets until the one is over that is not repeated")
+def _(files: Path) -> Source:
+    return Dataset.sample_from_datasets(
+        [rows(12).shuffle(12), rows().repeat()], [0.7, 0.3], stop_on_empty_dataset=True
+    ).batch(BATCH)
+
+
 @pipeline("sample_from_datasets of repeated ones")
 def _(files: Path) -> Source:
     parts = [rows(8).repeat(), Dataset.range(8, 16).repeat()]
