@@ -182,6 +182,33 @@ def test_what_is_measured_once_is_told(tmp_path: Path, caplog: pytest.LogCapture
     assert line.startswith("Hook 'compares' counts in Python what no checkpoint holds: first")
 
 
+class Waits(Hook):
+    """Sets in one branch what it reads in the other one; and what it reads nowhere before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.length, self.names = -1, 0, list[str]()
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        if moment.logs["loss"] > 0:
+            self.last, self.length = moment.epoch, moment.step
+        elif moment.epoch - self.last > 1:
+            moment.stop("it is over")
+        else:
+            self.length = 0
+        self.names = []
+        for name in moment.logs:
+            self.names.append(name * self.length)
+        assert len(self.names) < 10
+
+
+def test_what_is_set_in_one_branch_and_read_in_another_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (line,) = told(caplog, tmp_path, [Waits()])
+    assert line.startswith("Hook 'waits' counts in Python what no checkpoint holds: last, length. ")
+
+
 class Reloads(keras.callbacks.Callback):
     """Puts weights back from a file that it has written some steps before."""
 

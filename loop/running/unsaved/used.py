@@ -2,9 +2,9 @@
 
 import dis
 import functools
-import re
+import itertools
 import types
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from loop.exact.reach import is_of_program, outside
@@ -12,6 +12,14 @@ from loop.exact.reach import is_of_program, outside
 # A function, and what it is given in any case, by name.
 Given: TypeAlias = tuple[types.FunctionType, Mapping[str, object]]
 TAKING = {"append", "appendleft", "extend", "extendleft", "insert", "add", "update", "clear"}  # methods of lists etc.
+LEAVING = (
+    "RETURN_VALUE",
+    "RETURN_CONST",
+    "RAISE_",
+    "RERAISE",
+    "JUMP_FORWARD",
+    "JUMP_BACKWARD",
+)  # what follows is not reached from there
 ATTRIBUTES: Final = (("LOAD_ATTR",), ("STORE_ATTR",))  # the instructions by which they are read, and set
 OUTSIDE: Final = (("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_FAST"), ("STORE_GLOBAL", "STORE_DEREF", "STORE_FAST"))
 
@@ -20,7 +28,7 @@ class Used(NamedTuple):
     """The names that functions use.
 
     Attributes:
-        counted: Of what is read and then set.
+        counted: Of what is read before it is set, and set.
         read: Of what is read otherwise than to fill it.
         filled: Of what something is put into.
     """
@@ -34,28 +42,46 @@ def used_by(functions: Iterable[types.FunctionType], loads: Collection[str], sto
     """Returns the names that functions use by some instructions."""
     found = Used(set(), set(), set())
     for function in functions:
-        before, own = set[str](), set[str]()  # what the function has read, and set, up to here
         # In the order in which it is written; each with its neighbours.
-        listed = [*_instructions(function)]
-        for (earlier, _), (does, name), (_, following) in zip([("", ""), *listed], listed, listed[1:], strict=False):
-            if does in loads:
-                before.add(name)
-                fills = following in TAKING or earlier == "COPY"  # as in `self.w |= ...`
-                if name not in own:
-                    (found.filled if fills else found.read).add(name)
-            elif does in stores:
+        listed = [*dis.get_instructions(function)]
+        surely, read, own = _surely_set(listed, stores), set[str](), set[str]()
+        for earlier, instruction, following in zip([None, *listed], listed, listed[1:], strict=False):
+            name = instruction.argval
+            # What is set in one branch, and read in another one, is what an earlier call has set.
+            if instruction.opname in loads and name not in surely[instruction.offset]:
+                fills = following.argval in TAKING or (earlier and earlier.opname == "COPY")  # as in `self.w |= ...`
+                (found.filled if fills else found.read).add(name)
+                read.add(name)
+            elif instruction.opname in stores:
                 own.add(name)
-                if name in before:
-                    found.counted.add(name)
+        found.counted.update(read & own)
     return found
 
 
-def _instructions(function: types.FunctionType) -> Iterator[tuple[str, str]]:
-    """Yields what a function does, one by one, each with the name that it has to do with, or what stands there else."""
-    for each in dis.get_instructions(function):
-        # Since Python 3.13, two that are one after the other are often one: LOAD_FAST_LOAD_FAST.
-        does = re.findall("[A-Z]+_FAST", each.opname) if isinstance(each.argval, tuple) else []
-        yield from zip(does, each.argval, strict=True) if len(does) == 2 else [(each.opname, each.argval)]
+def _surely_set(listed: Sequence[dis.Instruction], stores: Collection[str]) -> dict[int, frozenset[str]]:
+    """Returns, for each instruction by its offset, the names that are set by then, whichever way led to it."""
+    surely: dict[int, frozenset[str]] = {}
+    after = {each.offset: following.offset for each, following in itertools.pairwise(listed)}
+    by_offset = {each.offset: each for each in listed}
+    ways = [(listed[0].offset, frozenset[str]())]
+    while ways:
+        offset, names = ways.pop()
+        known = surely.get(offset, names)
+        if offset in surely and known <= names:
+            continue  # nothing new
+        surely[offset] = names = known & names
+        each = by_offset[offset]
+        names |= {each.argval} if each.opname in stores else frozenset()
+        if each.opcode in dis.hasjrel or each.opcode in dis.hasjabs:
+            ways.append((each.argval, names))
+        if (
+            offset in after
+            and each.opname not in LEAVING
+            and not each.opname.startswith(("JUMP_B", "JUMP_F", "JUMP_A"))
+        ):
+            ways.append((after[offset], names))
+    # What handles an exception is reached from anywhere.
+    return {each.offset: surely.get(each.offset, frozenset()) for each in listed}
 
 
 def methods(of_class: type) -> Iterator[types.FunctionType]:
