@@ -5,11 +5,13 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from loop.data.pipelines.warned import warn_of_parts
 from loop.engine.clock import TimeSpent
 from loop.events import Event, RunResult
 from loop.exact.text import calls_method
 from loop.listeners.failures import with_notes
 from loop.rounds import Rounds
+from loop.running import ended
 from loop.running.agreed import Agreed
 from loop.running.alike import check_alike, check_equal, check_program
 from loop.running.finished import why_over
@@ -142,7 +144,11 @@ class Run:
         """Begins to train, unless that is over already."""
         self.idle = self._stops.asked or (self._moments.reached() and not self._position.is_pending)
         if not self.idle:
+            if not self._moments.resumed:
+                ended.begin(self._parts)
             self._making.trace_after_all()
+            if not self._moments.resumed and any(hook.saves for hook in self._parts.hooks):
+                warn_of_parts()
             self._rounds.begin()
             self._position.untouched = False
         self._position.ahead = self._position.untouched and self._stops.passed(*self._moments.place)
@@ -181,6 +187,7 @@ class Run:
             log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, str(said).removesuffix("."))
         if raised:
             raise with_notes(raised)
+        ended.end(self._parts)
         # Whoever asks for less goes back to a cell of a notebook, say.
         if self._is_second and finished and (epoch == self._stops.epochs or step == self._stops.steps):
             # As in `for epoch in range(10): loop.run(epochs=1)`, which would train one epoch in silence.

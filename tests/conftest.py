@@ -14,6 +14,8 @@ import tensorflow as tf
 from samples import ONE_IN
 from tensorflow.python.ops import stateful_random_ops
 
+from loop.running.ended import going_on
+
 tf.config.experimental.enable_op_determinism()
 # A shell has what it starts in the background ignore it, and so would the processes that are interrupted here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -43,4 +45,5 @@ def seeded() -> None:
     """Each test begins with the same random streams, and with layer names that count from the beginning."""
     keras.utils.clear_session(free_memory=False)  # collecting garbage would cost half a second
     keras.utils.set_random_seed(1)
+    going_on.clear()
     stateful_random_ops.global_generator = None  # one that a test asked for would be in the state of all later ones

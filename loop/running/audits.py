@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from loop.data.pipelines.unseeded import as_drawn
-from loop.data.pipelines.warned import warn_of_constants, warn_of_rows, warn_of_seed, warn_of_shapes
+from loop.data.pipelines.warned import warn_of_adapted, warn_of_constants, warn_of_rows, warn_of_seed, warn_of_shapes
 from loop.engine.chunk import CompiledLoop
 from loop.evaluation import Evaluation
 from loop.exact.pipeline_audit import Read
@@ -134,6 +134,7 @@ class Audits:
             warn_of_seed()
             warn_of_shapes()
             warn_of_constants(self._steps)
+            warn_of_adapted(self._steps)
             warn_of_rows(self._parts.pool, RowsInMemory(self._parts.data, self._parts.evaluated).held)
         return found
 

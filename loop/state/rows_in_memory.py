@@ -12,6 +12,7 @@ import functools
 import logging
 import math
 import string
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -24,6 +25,7 @@ from loop.state.settled import is_settled, seed_decides
 
 MOST = 2**26  # bytes of all rows that are kept
 OF_OTHERS = 16  # numbers that imports draw
+OF_ANOTHER = threading.Event()  # a run goes on with rows as an earlier process had drawn, and this one had not
 TEXT = "text"  # the name of a note
 log = logging.getLogger("exactloop")
 TAKEN = (
@@ -111,6 +113,7 @@ class RowsInMemory:
         now = functools.cache(self.held)
 
         def say() -> None:
+            OF_ANOTHER.set()
             # Where a seed decides, and nothing goes through sets, they come of hashes; or somebody has edited them.
             if not is_certain() or (seed_decides() and not text.orders_sets):
                 log.warning(TAKEN, PERHAPS_EDITED)

@@ -17,6 +17,7 @@ from loop.data.orders import lists
 from loop.data.orders.lists import MOST, as_noted, may_move, noted
 from loop.data.orders.pool import Pool
 from loop.data.orders.rows import Rows
+from loop.data.pipelines import warned
 from loop.exact.pipeline_hash import described
 from loop.state import randomness, rows_in_memory
 
@@ -48,6 +49,31 @@ def test_ragged_and_sparse_rows_are_made_of_what_they_consist_of(make: Callable[
     assert lists.are_alike(dataset, lists.made_of(other)[other], columns[dataset])
     assert described(other) != described(dataset)
     assert described(dataset, lists.with_columns({dataset: lists.made_of(other)[other]})) == described(other)
+
+
+def test_a_run_that_begins_beside_one_with_the_rows_of_another_process_is_warned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The folds of one split, of which the first goes on as it was, would be those of two splits."""
+    happened = threading.Event()
+    for place in (lists, rows_in_memory, warned):
+        monkeypatch.setattr(place, "OF_ANOTHER", happened)
+
+    def start(fold: str, order: list[int]) -> Loop:
+        data = tf.data.Dataset.from_tensor_slices(order).batch(2)
+        hooks = [Checkpoint(tmp_path / fold, Every(steps=1), background=False)]
+        return Loop(lambda batch: {"x": tf.size(batch)}, data, state={}, hooks=hooks)
+
+    said = []
+    for fold, order, steps in (("a", [2, 0, 1, 3], 1), ("b", [3, 1, 0, 2], 1), ("a", [3, 1, 2, 0], 2)):
+        start(fold, order).run(steps=steps)
+        said.append(happened.is_set())
+    assert said == [False, False, True]
+    assert "one split" not in caplog.text
+    start("b", [3, 1, 0, 2]).run(steps=2)  # goes on, too
+    assert "one split" not in caplog.text
+    start("c", [3, 1, 2, 0]).run(steps=1)
+    assert "parts of one split, such as the folds of KFold" in caplog.text
 
 
 @pytest.mark.more

@@ -14,7 +14,7 @@ from hooks import Checkpoint
 from loop import Loop, StreamData
 from loop.data.pipelines import unseeded, warned
 from loop.exact import drawn_names, drawn_shapes
-from loop.exact.assigned import Name
+from loop.exact.assigned import Given, Name
 from loop.state.randomness import is_seeded
 
 Dataset = tf.data.Dataset
@@ -229,6 +229,40 @@ def test_a_constant_that_seems_to_be_drawn_is_warned_of(
         caplog.clear()
         Loop(step, mapped(tf.identity), state={}, hooks=[Checkpoint(tmp_path)]).audit()
         assert ["A step computes with noise, which Python or NumPy have drawn" in caplog.text] == [is_said]
+
+
+@pytest.mark.parametrize(
+    ("layer", "rows", "is_said"),
+    [
+        (keras.layers.Normalization(axis=None, name="seen"), np.arange(9.0), True),
+        (keras.layers.Normalization(axis=None, mean=0.5, variance=1.0, name="seen"), None, False),
+        (keras.layers.Discretization(num_bins=2, name="seen"), np.arange(9.0), True),
+        (keras.layers.IntegerLookup(name="seen"), np.arange(9), True),
+        (keras.layers.IntegerLookup(vocabulary=[1, 2], name="seen"), None, False),
+        (keras.layers.TextVectorization(name="seen"), ["a b", "b"], True),
+    ],
+)
+def test_layers_of_steps_that_seem_to_be_adapted_to_what_was_shuffled_are_warned_of(
+    layer: keras.Layer, rows: object, is_said: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if rows is not None:
+        layer.adapt(rows)
+    monkeypatch.setattr(warned, "drawn_arguments", lambda names, *_: names)
+    warned.warn_of_adapted([lambda x: layer(x)])
+    assert ["were adapted, 'seen', to data" in record.message for record in caplog.records] == [True] * is_said
+    monkeypatch.setattr(warned, "drawn_arguments", lambda *_: [])  # of data that are the same in each process
+    caplog.clear()
+    warned.warn_of_adapted([lambda x: layer(x)])
+    assert not caplog.records
+
+
+def test_weights_of_classes_that_seem_to_be_drawn_are_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [Given("supervised", place, False, frozenset(), frozenset()) for place in (0, "class_weight")]
+    monkeypatch.setattr(warned, "drawn_arguments", lambda names, *_: given if "supervised" in names else [])
+    warned.warn_of_constants([tf.identity])
+    assert "A step computes with class_weight, which Python or NumPy have drawn" in caplog.text
 
 
 @pytest.mark.long

@@ -156,8 +156,8 @@ def test_another_number_of_workers_is_refused(files: str, tmp_path: Path) -> Non
     before = sorted(path.name for path in saved.iterdir())
     for count, shard, what in [
         (3, "files", "to be restored by 3"),
-        (1, "files", "each reads all"),
-        (2, "", "reads all"),
+        (1, "files", "where one iterator reads all files: by one process"),
+        (2, "", "or without shard='files'"),
     ]:
         with running([[*plan[:4], "9", "3", "0", shard]], count, tmp_path / f"of-{count}") as cluster:
             ended = cluster.ended()

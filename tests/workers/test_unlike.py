@@ -91,6 +91,8 @@ def test_a_checkpoint_that_one_of_the_machines_does_not_see_is_named(tmp_path: P
     run(plan, 2, tmp_path / "first")
     chief, other = said(plan, tmp_path)
     assert "cannot restore ckpt-6 in" in other
-    assert "checkpoints-1', which the first worker has restored from there: No such file or directory. All" in other
+    missing = f"{tmp_path / 'checkpoints'}-1"
+    said_of_it = f"{missing!r}, which the first worker has restored from there: There is no directory {missing!r}. All"
+    assert said_of_it in other
     assert "worker 1 (127.0.0.1" in chief
     assert "has failed: FileNotFoundError: worker 1" in chief

@@ -20,7 +20,10 @@ OR_WARN = "; or go on with the change: Checkpoint(..., resume_changed='warn')"
 OR_WEIGHTS = "; or begin another run with these weights: in another directory, and with {} before the loop is made"
 OR_AUDIT = "; or, if the program sets that between two runs, write loop.audit() before the first: it is compared there"
 PLACES = (("state: ", " "), ("variables: ", "/"), ("variables: extra/", "/"))  # where lines on what was given begin
-ADAPT = "Call adapt on the same data before the loop is made, or, instead, {}; or start afresh in another directory"
+ADAPT = (
+    "Call adapt on the same data in the same order before the loop is made, which takes a seed if they are shuffled, "
+    "or, instead, {}; or start afresh in another directory"
+)
 
 
 class Accepted(NamedTuple):

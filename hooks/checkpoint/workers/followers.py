@@ -179,8 +179,9 @@ class Followers:
         self._background.end()
 
 
-def _why(error: OSError | tf.errors.NotFoundError) -> str | None:
-    return error.strerror if isinstance(error, OSError) else error.message
+def _why(error: OSError | tf.errors.NotFoundError) -> str:
+    said = (error.strerror or str(error)) if isinstance(error, OSError) else error.message  # ours have no number
+    return said.rstrip(".")
 
 
 def _held(state: TrainingState, counts: Callable[[str], bool]) -> dict[str, tf.Tensor]:

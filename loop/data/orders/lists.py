@@ -18,6 +18,7 @@ from loop.exact.pipeline import stages
 from loop.exact.text import program_text
 from loop.state.randomness import drawn_since_seed
 from loop.state.resumable import Earlier
+from loop.state.rows_in_memory import OF_ANOTHER
 from loop.tf_internals import buffer_of, kind_of, tensors_of, with_buffer
 
 NAME = "row"  # begins the names of notes, of which each is a number that has three places in it
@@ -147,6 +148,7 @@ def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], cursor: Mapping[str, in
 
 def say_order(what: str, earlier: Earlier) -> None:
     """Says that rows are where they were when the run began: a warning, if somebody may have put them elsewhere."""
+    OF_ANOTHER.set()
     if earlier.same_program or not program_text().number:
         log.info(AS_DRAWN, what)
     else:

@@ -3,14 +3,19 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from loop.data.orders.rows import Rows
 from loop.errors.remedies import SEED_FIRST
+from loop.exact.assigned import DRAWN as OF_PYTHON
+from loop.exact.drawn_names import drawn_arguments
 from loop.exact.drawn_shapes import drawn_constants, drawn_shapes
 from loop.exact.given import names_number
+from loop.exact.reach import Reach, attributes
 from loop.state.randomness import drawn, global_seed, is_seeded
-from loop.state.rows_in_memory import OF_OTHERS
+from loop.state.rows_in_memory import OF_ANOTHER, OF_OTHERS
 
 log = logging.getLogger("exactloop")
 DRAWN = (
@@ -38,7 +43,19 @@ CONSTANT = (
     "A step computes with %s, which Python or NumPy have drawn, as far as the text of the program says, in a process "
     f"that has no seed. Another process draws something else, and then it cannot resume this run. {SEED_FIRST}"
 )
+OF_DATA = (
+    "Steps use layers that were adapted, %s, to data that were drawn or shuffled, as far as the text of the program "
+    "says, in a process that has no seed. Another process has other words or numbers in them, also if only their order "
+    f"is another one, and then it cannot resume this run. {SEED_FIRST}"
+)
+OF_TWO = (
+    "This run begins with what this process has drawn, and another run of it has gone on with rows as an earlier "
+    "process had drawn them. If both have parts of one split, such as the folds of KFold, these do not fit together "
+    f"any more: start all of them afresh, in other directories. {SEED_FIRST}"
+)
 LONG = 6  # digits of a seed
+VOCABULARIES = (keras.layers.StringLookup, keras.layers.IntegerLookup, keras.layers.TextVectorization)
+GIVEN = ("class_weight", "loss_weights")  # to `supervised`: constants of its steps
 
 
 def warn_of_seed() -> None:
@@ -46,6 +63,12 @@ def warn_of_seed() -> None:
     # One of a few digits may have been computed of others, such as the number of a trial.
     if (seed := global_seed()) is not None and len(str(seed)) >= LONG and not names_number(seed):
         log.warning(OF_TIME, seed)
+
+
+def warn_of_parts() -> None:
+    """Says so of a run that begins, if another one of the process goes on with what this process has not drawn."""
+    if OF_ANOTHER.is_set():
+        log.warning(OF_TWO)
 
 
 def warn_of_shapes() -> None:
@@ -56,8 +79,29 @@ def warn_of_shapes() -> None:
 
 def warn_of_constants(steps: Iterable[object]) -> None:
     """Says so if what is compiled into steps seems to be drawn."""
-    if not is_seeded() and (names := drawn_constants(steps)):
+    if is_seeded():
+        return
+    given = drawn_arguments(frozenset(["supervised"]), frozenset([OF_PYTHON]))
+    if names := [*drawn_constants(steps), *(name for name in GIVEN if any(each.place == name for each in given))]:
         log.warning(CONSTANT, ", ".join(names))
+
+
+def warn_of_adapted(steps: Iterable[object]) -> None:
+    """Says so if layers of steps seem to be adapted to what was drawn: what these are traced with stays as it is."""
+    if is_seeded() or not drawn_arguments(frozenset(["adapt"])):
+        return
+    adapted = [thing for thing in Reach(steps).objects if isinstance(thing, keras.Layer) and _is_adapted(thing)]
+    within = {id(part) for layer in adapted for part in attributes(layer).values()}  # one for texts has one for words
+    if names := [repr(layer.name) for layer in adapted if id(layer) not in within]:
+        log.warning(OF_DATA, ", ".join(dict.fromkeys(names)))
+
+
+def _is_adapted(layer: keras.Layer) -> bool:
+    """Returns whether a layer has seen data, and was not given what it has of them."""
+    if isinstance(layer, keras.layers.Discretization):
+        return bool(np.size(layer.summary))
+    name = "mean" if isinstance(layer, keras.layers.Normalization) else "vocabulary"
+    return isinstance(layer, (keras.layers.Normalization, *VOCABULARIES)) and layer.get_config()[name] is None
 
 
 def warn_of_rows(pool: Iterable[Rows], kept: Callable[[], Mapping[str, tf.Tensor]]) -> None:
