@@ -3,19 +3,14 @@
 The next process has others then. So they are kept beside the checkpoints, and the run goes on with them. It may as well
 be that somebody has edited them, which must not be hidden. So they are taken only if there is a sign that they were
 drawn: the streams of Python or NumPy have given as many numbers as there are rows, or the text of the program is what
-it was when the run began. If it is, and names what draws, that is certain enough; else there is a warning, and also
-where a seed decides what is drawn, and only texts are hashed.
+it was when the run began; and never without a warning.
 """
 
-import collections
 import functools
 import logging
-import math
-import string
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from loop.exact.text import program_text
@@ -37,12 +32,10 @@ PERHAPS_EDITED = (
     "from, were edited: start afresh in another directory, or go on with what is there now: Checkpoint(..., "
     "resume_changed='warn')."
 )
-LIKE_AN_EDIT = (
-    " Nearly all of them are the same now, or many more or fewer. If they were edited, and not drawn otherwise, start "
-    "afresh in another directory to train on what is there now."
+DRAWN = (
+    " If they were drawn, that is right; a new run in which keras.utils.set_random_seed(1) is called first has the same "
+    "each time. If they were edited, start afresh in another directory to train on what is there now."
 )
-ALIKE = 0.9  # of different rows, the part that both processes have, from which on it looks like an edit
-CHANCE = 6  # times the root of how many rows there are, by which that differs at most where each was chosen by chance
 Read = Callable[[], Mapping[str, tf.Tensor]]
 Cursor = Mapping[str, int]
 Row = tuple[bytes, ...]  # what is in each column
@@ -115,12 +108,8 @@ class RowsInMemory:
         def say() -> None:
             OF_ANOTHER.set()
             # Where a seed decides, and nothing goes through sets, they come of hashes; or somebody has edited them.
-            if not is_certain() or (seed_decides() and not text.orders_sets):
-                log.warning(TAKEN, PERHAPS_EDITED)
-            elif _look_edited(kept(), now()):
-                log.warning(TAKEN, LIKE_AN_EDIT)
-            else:
-                log.info(TAKEN, "")
+            is_doubtful = not is_certain() or (seed_decides() and not text.orders_sets)
+            log.warning(TAKEN, PERHAPS_EDITED if is_doubtful else DRAWN)
 
         kept, told = functools.cache(earlier), functools.cache(say)
         for name in self._data:
@@ -153,29 +142,3 @@ def bytes_of(tensor: tf.Tensor) -> int:
     if tensor.dtype == tf.string:
         return int(tf.reduce_sum(tf.cast(tf.strings.length(tensor), tf.int64)))
     return tensor.dtype.size * int(tensor.shape.num_elements())
-
-
-def _look_edited(then: Mapping[str, tf.Tensor], now: Mapping[str, tf.Tensor]) -> bool:
-    """Returns whether rows that can be told apart are nearly all in both, or more of them are new than by chance."""
-    before, after = _rows_by_kind(then), _rows_by_kind(now)
-    return any(_is_edit(before[kind], after[kind]) for kind in before.keys() & after.keys())
-
-
-def _is_edit(before: Sequence[Row], after: Sequence[Row]) -> bool:
-    one, other, most = {*before}, {*after}, max(len(before), len(after))
-    if one == other or 2 * len(one) < len(before):  # labels, of which there are a few
-        return False
-    return len(one & other) >= ALIKE * len(one | other) or abs(len(before) - len(after)) > CHANCE * math.sqrt(most)
-
-
-def _rows_by_kind(tensors: Mapping[str, tf.Tensor]) -> Mapping[object, list[Row]]:
-    """Returns the rows of each kind that there is, of all columns of a source; not single bytes, which are encoded."""
-    columns = collections.defaultdict[object, list[tf.Tensor]](list)
-    for name, tensor in tensors.items():
-        if tensor.shape.rank and (tensor.dtype != tf.uint8 or tensor.shape.rank > 1):
-            columns[name.rstrip(string.digits), int(tensor.shape[0])].append(tensor)
-    rows = collections.defaultdict[object, list[Row]](list)
-    for each in columns.values():
-        parts = [[x if isinstance(x, bytes) else np.asarray(x).tobytes() for x in np.asarray(one)] for one in each]
-        rows[tuple((one.dtype, *one.shape[1:]) for one in each)] += zip(*parts, strict=True)
-    return rows
