@@ -3,8 +3,8 @@
 The next process has others then. So they are kept beside the checkpoints, and the run goes on with them. It may as well
 be that somebody has edited them, which must not be hidden. So they are taken only if there is a sign that they were
 drawn: the streams of Python or NumPy have given as many numbers as there are rows, or the text of the program is what
-it was when the run began. If it is, and names what draws, and no seed decides, that is certain enough; else there is a
-warning.
+it was when the run began. If it is, and names what draws, that is certain enough; else there is a warning, and also
+where a seed decides what is drawn, and only texts are hashed.
 """
 
 import collections
@@ -114,8 +114,8 @@ class RowsInMemory:
 
         def say() -> None:
             OF_ANOTHER.set()
-            # Where a seed decides, they come of hashes, or somebody has edited them.
-            if seed_decides() or not is_certain():
+            # Where a seed decides, and nothing goes through sets, they come of hashes; or somebody has edited them.
+            if not is_certain() or (seed_decides() and not text.orders_sets):
                 log.warning(TAKEN, PERHAPS_EDITED)
             elif _look_edited(kept(), now()):
                 log.warning(TAKEN, LIKE_AN_EDIT)

@@ -723,9 +723,9 @@ train = ArrayData((x, x[:, :1]), batch_size=12)
 """
     program = Program(tmp_path, body)
     whole = program.run("whole")
-    cut, other = program.cut("whole", 4), program.cut("whole", 5)
+    cut, changed = program.cut("whole", 4), program.cut("whole", 5)
     file.write_text("\n".join(f"{i + 0.5} {i} {i}" for i in range(48)))
     assert program.run(cut) == whole
     assert ["WARNING" in line and "come of hash()" in line for line in program.said(cut)] == [True]
     program.write(body + "import functools; Checkpoint = functools.partial(Checkpoint, resume_changed='warn')\n")
-    assert program.run(other) != whole
+    assert program.run(changed) != whole
