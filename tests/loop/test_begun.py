@@ -117,6 +117,21 @@ def test_what_is_taken_anew_or_nobody_changes_is_not_told(tmp_path: Path, caplog
     assert not [line for line in told(caplog, tmp_path, [EachEpoch()]) if "as a run begins" in line]
 
 
+class SetsUp(Decays):
+    """Finds what the program has made, because nothing is restored by then."""
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self._begin()
+
+    def on_run_begin(self, moment: Moment) -> None: ...
+
+
+def test_what_a_hook_finds_before_anything_is_restored_is_not_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not told(caplog, tmp_path, [SetsUp()])
+
+
 BASE = 0.0
 
 

@@ -25,7 +25,8 @@ OF_EPOCH = (
     "Hook %r sets in on_epoch_begin what nothing else sets: %s. A run that goes on in mid-epoch does not call that "
     "again, and other methods would find nothing there. Set it in __init__ as well."
 )
-RUNS, EPOCHS = (Event.SETUP, Event.RUN_BEGIN), (Event.EPOCH_BEGIN,)
+# Not SETUP: there, hooks that stand before Checkpoint find what the program makes, in each process.
+RUNS, EPOCHS = (Event.RUN_BEGIN,), (Event.EPOCH_BEGIN,)
 SETTING = {"STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF"}
 
 

@@ -3,6 +3,7 @@
 import dis
 import functools
 import itertools
+import re
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
@@ -12,14 +13,8 @@ from loop.exact.reach import is_of_program, outside
 # A function, and what it is given in any case, by name.
 Given: TypeAlias = tuple[types.FunctionType, Mapping[str, object]]
 TAKING = {"append", "appendleft", "extend", "extendleft", "insert", "add", "update", "clear"}  # methods of lists etc.
-LEAVING = (
-    "RETURN_VALUE",
-    "RETURN_CONST",
-    "RAISE_",
-    "RERAISE",
-    "JUMP_FORWARD",
-    "JUMP_BACKWARD",
-)  # what follows is not reached from there
+# What follows is not reached from there.
+LEAVING = ("RETURN_VALUE", "RETURN_CONST", "RAISE_", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD")
 ATTRIBUTES: Final = (("LOAD_ATTR",), ("STORE_ATTR",))  # the instructions by which they are read, and set
 OUTSIDE: Final = (("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_FAST"), ("STORE_GLOBAL", "STORE_DEREF", "STORE_FAST"))
 
@@ -38,27 +33,53 @@ class Used(NamedTuple):
     filled: set[str]
 
 
+class Instruction(NamedTuple):
+    """What a function does at one place.
+
+    Attributes:
+        offset: The place.
+        does: What it does.
+        name: The name that it has to do with, or what stands there else.
+        target: Where it may jump to; None: it does not.
+    """
+
+    offset: int
+    does: str
+    name: str
+    target: int | None
+
+
 def used_by(functions: Iterable[types.FunctionType], loads: Collection[str], stores: Collection[str]) -> Used:
     """Returns the names that functions use by some instructions."""
     found = Used(set(), set(), set())
     for function in functions:
         # In the order in which it is written; each with its neighbours.
-        listed = [*dis.get_instructions(function)]
+        listed = [*_instructions(function)]
         surely, read, own = _surely_set(listed, stores), set[str](), set[str]()
-        for earlier, instruction, following in zip([None, *listed], listed, listed[1:], strict=False):
-            name = instruction.argval
+        for earlier, each, following in zip([None, *listed], listed, listed[1:], strict=False):
             # What is set in one branch, and read in another one, is what an earlier call has set.
-            if instruction.opname in loads and name not in surely[instruction.offset]:
-                fills = following.argval in TAKING or (earlier and earlier.opname == "COPY")  # as in `self.w |= ...`
-                (found.filled if fills else found.read).add(name)
-                read.add(name)
-            elif instruction.opname in stores:
-                own.add(name)
+            if each.does in loads and each.name not in surely[each.offset]:
+                fills = following.name in TAKING or (earlier and earlier.does == "COPY")  # as in `self.w |= ...`
+                (found.filled if fills else found.read).add(each.name)
+                read.add(each.name)
+            elif each.does in stores:
+                own.add(each.name)
         found.counted.update(read & own)
     return found
 
 
-def _surely_set(listed: Sequence[dis.Instruction], stores: Collection[str]) -> dict[int, frozenset[str]]:
+def _instructions(function: types.FunctionType) -> Iterator[Instruction]:
+    """Yields what a function does, one by one."""
+    for each in dis.get_instructions(function):
+        # Since Python 3.13, two that are one after the other are often one: LOAD_FAST_LOAD_FAST.
+        does = re.findall("[A-Z]+_FAST", each.opname) if isinstance(each.argval, tuple) else []
+        parts = zip(does, each.argval, strict=True) if len(does) == 2 else [(each.opname, each.argval)]
+        target = each.argval if each.opcode in (*dis.hasjrel, *dis.hasjabs) else None
+        # Between two offsets there is room: an instruction has two bytes.
+        yield from (Instruction(each.offset + i, *part, target) for i, part in enumerate(parts))
+
+
+def _surely_set(listed: Sequence[Instruction], stores: Collection[str]) -> dict[int, frozenset[str]]:
     """Returns, for each instruction by its offset, the names that are set by then, whichever way led to it."""
     surely: dict[int, frozenset[str]] = {}
     after = {each.offset: following.offset for each, following in itertools.pairwise(listed)}
@@ -66,19 +87,14 @@ def _surely_set(listed: Sequence[dis.Instruction], stores: Collection[str]) -> d
     ways = [(listed[0].offset, frozenset[str]())]
     while ways:
         offset, names = ways.pop()
-        known = surely.get(offset, names)
-        if offset in surely and known <= names:
+        if offset in surely and surely[offset] <= names:
             continue  # nothing new
-        surely[offset] = names = known & names
+        surely[offset] = names = surely.get(offset, names) & names
         each = by_offset[offset]
-        names |= {each.argval} if each.opname in stores else frozenset()
-        if each.opcode in dis.hasjrel or each.opcode in dis.hasjabs:
-            ways.append((each.argval, names))
-        if (
-            offset in after
-            and each.opname not in LEAVING
-            and not each.opname.startswith(("JUMP_B", "JUMP_F", "JUMP_A"))
-        ):
+        names |= {each.name} if each.does in stores else frozenset()
+        if each.target is not None:
+            ways.append((each.target, names))
+        if offset in after and not each.does.startswith(LEAVING):
             ways.append((after[offset], names))
     # What handles an exception is reached from anywhere.
     return {each.offset: surely.get(each.offset, frozenset()) for each in listed}
