@@ -33,7 +33,7 @@ PERHAPS_EDITED = (
     "resume_changed='warn')."
 )
 DRAWN = (
-    " If they were drawn, that is right; a new run in which keras.utils.set_random_seed(1) is called first has the same "
+    " If they were drawn, that is right; with keras.utils.set_random_seed(1) at its beginning, a new run has the same "
     "each time. If they were edited, start afresh in another directory to train on what is there now."
 )
 Read = Callable[[], Mapping[str, tf.Tensor]]

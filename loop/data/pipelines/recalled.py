@@ -64,8 +64,8 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
             one = one.with_others(dataclasses.replace(one.exchanged, numbers=numbers))
     if before := _that_was(as_drawn(one, cursor, pool, earlier), cursor):
         lists.say_order("The data are", earlier)
-    elif before := _that_was(_of_others(one, cursor, earlier), cursor):
-        earlier.taken()
+    elif (before := _that_was(_of_others(one, cursor, earlier), cursor)) and _are_moved(one, earlier):
+        earlier.taken()  # if it is functions alone that have others, that is said by them
     if before and (said := arguments.said(before.dataset, before.exchanged.numbers)):
         log.warning(TAKEN, "; ".join(said))
     return before
@@ -92,13 +92,12 @@ def as_drawn(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
 
 def _of_others(one: Written, cursor: Mapping[str, int], earlier: Earlier) -> Iterator[Written]:
     """Yields a dataset as it would be of what was kept, and with noted seeds; nothing, if that is of no such."""
-    rest, columns, moved = iter(earlier.tensors()), dict[tf.data.Dataset, Sequence[tf.Tensor]](), False
+    rest, columns = iter(earlier.tensors()), dict[tf.data.Dataset, Sequence[tf.Tensor]]()
     for stage, own in lists.made_of(one.dataset, one.replaced).items():
         columns[stage] = [*itertools.islice(rest, len(own))]
         if not lists.are_alike(stage, columns[stage], own):
             return
-        pairs = zip(columns[stage], own, strict=True)
-        moved = moved or not all(then.shape == now.shape and is_same(now, then) for then, now in pairs)
+    moved = _are_moved(one, earlier)
     others = [*itertools.islice(rest, len(one.of_functions.tensors))]
     found = one.of_functions.others(others, moved=moved) if others and earlier.same_program else NOTHING
     if found is None:
@@ -106,6 +105,13 @@ def _of_others(one: Written, cursor: Mapping[str, int], earlier: Earlier) -> Ite
     one = _with_orders(one, one_order.as_noted(one.exchanged.orders, cursor))
     for rows in lists.with_rows(one.dataset, columns):
         yield _with_stages(one, {**_reordered(one, cursor, earlier), **rows}, found)
+
+
+def _are_moved(one: Written, earlier: Earlier) -> bool:
+    """Returns whether it is made of other rows than were kept, or of these in another order."""
+    made_of = itertools.chain(*lists.made_of(one.dataset, one.replaced).values())
+    pairs = zip(earlier.tensors(), made_of, strict=False)  # behind the rows is what functions have
+    return not all(then.shape == now.shape and is_same(now, then) for then, now in pairs)
 
 
 def _reordered(one: Written, cursor: Mapping[str, int], earlier: Earlier) -> Replaced:
