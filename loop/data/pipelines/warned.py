@@ -67,8 +67,9 @@ def warn_of_seed() -> None:
 
 def warn_of_parts() -> None:
     """Says so of a run that begins, if another one of the process goes on with what this process has not drawn."""
-    if OF_ANOTHER.is_set():
+    if OF_ANOTHER.is_set() and not is_seeded():
         log.warning(OF_TWO)
+        OF_ANOTHER.clear()  # once is enough
 
 
 def warn_of_shapes() -> None:
