@@ -138,8 +138,9 @@ class FailureWatch:
         if not isinstance(error, tf.errors.OpError) or not isinstance(error, LOST):
             return error
         if self.said is None and (gone := self._gone(error.message)):
-            self.said = gone  # or whatever else waits for that worker, such as a save, would wait on
-            return WorkerFailed(gone)
+            self._known.wait(LOOK_EVERY)  # who has gone may have said why, a moment before
+            self.said = self.said or gone  # or whatever else waits for that worker, such as a save, would wait on
+            return WorkerFailed(self.said)
         # TensorFlow's own error may come a moment before its cause is known here.
         self._known.wait(KNOWN_WITHIN)
         return error if self.said is None else WorkerFailed(self.said)

@@ -690,6 +690,7 @@ def test_numbers_in_functions_are_taken_back_if_nobody_has_edited_them(
     assert [np.array_equal(each[0], then) for each in (held, constant)] == [are_taken] * 2
 
 
+@pytest.mark.more
 def test_that_a_file_was_edited_is_a_warning_where_a_seed_decides_and_only_texts_are_hashed(tmp_path: Path) -> None:
     """All rows of it are others then: so nothing in them tells whether hashes or somebody have made them so."""
     file = tmp_path / "rows.txt"

@@ -214,8 +214,9 @@ def test_two_threads_of_a_worker_that_train_at_once_are_refused() -> None:
     assert said[1:] == ["trained", "trained"]
 
 
-def test_whoever_learns_from_a_sum_who_has_gone_waits_for_it_nowhere_else() -> None:
+def test_whoever_learns_from_a_sum_who_has_gone_waits_for_it_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in a thread that saves, either, though its own failure is the first that the others are told of."""
+    monkeypatch.setattr(failures_module, "LOOK_EVERY", 0.01)
     worker = one(0, Together(2))
     failures = FailureWatch(worker)
     error = tf.errors.UnavailableError(None, None, "Socket closed: /job:worker/replica:0/task:1")
@@ -223,6 +224,21 @@ def test_whoever_learns_from_a_sum_who_has_gone_waits_for_it_nowhere_else() -> N
         failed = failures.explained(error)
         failures.tell(failed)
         assert str(failed) == failures.said == GONE.format("worker 1 (10.0.0.1:1)")
+    finally:
+        failures._over = True
+
+
+def test_of_who_has_gone_it_is_said_why_if_he_has_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the sum in which he is missed raises before that is heard."""
+    monkeypatch.setattr(failures_module, "abort_collectives", lambda said: None)
+    monkeypatch.setattr(failures_module.os, "_exit", lambda status: None)
+    together = Together(2)
+    failures = FailureWatch(one(0, together))
+    told = {"rank": 1, "said": "ValueError: no rows"}
+    try:
+        threading.Timer(0.1, one(1, together).put, [failures_module.KEY, told]).start()
+        error = tf.errors.UnavailableError(None, None, "Socket closed: /job:worker/replica:0/task:1")
+        assert str(failures.explained(error)) == "worker 1 (10.0.0.1:1) has failed: ValueError: no rows"
     finally:
         failures._over = True
 
@@ -248,8 +264,11 @@ def test_a_worker_that_hears_nothing_any_more_does_not_take_itself_for_gone(
 
 
 @pytest.mark.parametrize(("rank", "said"), [(1, GONE.format("worker 0 (10.0.0.1:0)")), (0, SILENT)])
-def test_who_is_not_answered_knows_at_once_that_the_first_one_has_gone(rank: int, said: str) -> None:
+def test_who_is_not_answered_knows_at_once_that_the_first_one_has_gone(
+    rank: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Though the thread that watches waits for an answer, too."""
+    monkeypatch.setattr(failures_module, "LOOK_EVERY", 0.01)
     failures = FailureWatch(one(rank, Together(2)))
     failures._over = True
     late = tf.errors.DeadlineExceededError(None, None, "aborted\nRPC: /tensorflow.CoordinationService/Heartbeat")
