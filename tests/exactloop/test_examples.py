@@ -79,9 +79,12 @@ EXAMPLES = {
 }
 
 
+IN_MORE = ("digits", "from_keras", "distributed")  # the others take long
+
+
 @pytest.mark.more
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long) if name in ("gpt", "gan") else name for name in EXAMPLES]
+    "name", [pytest.param(name, marks=pytest.mark.long) if name not in IN_MORE else name for name in EXAMPLES]
 )
 def test_an_example_is_exact(name: str) -> None:
     example = EXAMPLES[name]
