@@ -48,11 +48,7 @@ class FoundAtBegin:
         for hook in hooks:
             values = _values(hook)
             for name in sorted(_set_by(hook, RUNS) & values.keys()):
-                found = (
-                    _alike(each, variables)
-                    for each in _numbers(values[name])
-                    if each.dtype.kind == "f" and _is_known(each)
-                )
+                found = (_alike(each, variables) for each in _numbers(values[name]) if _is_known(each))
                 if path := next((each for each in found if each), ""):
                     self._taken.append((hook, name, values[name], path, unchanged(variables[path])))
 
