@@ -2,9 +2,10 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Sequence
-from importlib.metadata import distributions
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -102,5 +103,9 @@ def _within(file: str) -> list[str]:
 def _installed(place: str) -> set[str]:
     """Returns what was installed there: the first parts of its files' names."""
     # What is there to be edited, by `pip install -e`, has no record.
-    installed = [each for each in distributions(path=[place]) if each.read_text("RECORD")]
-    return {file.parts[0] for each in installed for file in each.files or ()}
+    lines = [
+        line
+        for record in Path(place).glob("*.dist-info/RECORD")
+        for line in record.read_text("utf-8", "replace").splitlines()
+    ]
+    return {re.split("[/,]", line)[0] for line in lines}
