@@ -159,7 +159,8 @@ def say_order(what: str, earlier: Earlier, pairs: Iterable[tuple[Rows, Rows]]) -
         pairs: The rows as this process has them, and as they were when the run began.
     """
     OF_ANOTHER.set()
-    split = OF_A_SPLIT if any(not np.array_equal(*(np.sort(each.digests) for each in pair)) for pair in pairs) else ""
+    is_other = [not np.array_equal(np.sort(now.digests), np.sort(then.digests)) for now, then in pairs]
+    split = OF_A_SPLIT if any(is_other) else ""
     changed = "" if earlier.same_program or not program_text().number else CHANGED
     log.log(logging.WARNING if changed or split else logging.INFO, AS_DRAWN + changed + split, what)
 
