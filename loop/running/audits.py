@@ -21,6 +21,7 @@ from loop.state.gathering import names_of_resources
 from loop.state.randomness import untouched
 from loop.state.rows_in_memory import RowsInMemory
 from loop.state.training_state import TrainingState
+from loop.state.variables import all_layers
 from loop.tensors import raw
 
 log = logging.getLogger("exactloop")
@@ -134,7 +135,8 @@ class Audits:
             warn_of_seed()
             warn_of_shapes()
             warn_of_constants(self._steps)
-            warn_of_adapted(self._steps)
+            # Of several workers, none knows what will be restored when it is traced.
+            warn_of_adapted(self._steps, [] if self._parts.several else all_layers(self._parts.given))
             warn_of_rows(self._parts.pool, RowsInMemory(self._parts.data, self._parts.evaluated).held)
         return found
 
