@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import loop
 from hooks.checkpoint.record.environment import environment
-from loop import ArrayData, Hook, Loop, StreamData, average, total
+from loop import ArrayData, Hook, Loop, Step, StreamData, average, total
 from loop.exact.graph import operations
 from loop.state.randomness import global_seed, untouched
 from loop.workers import joining, sums, together
@@ -213,6 +213,43 @@ def test_a_second_optimizer_is_looked_at_too(one_of: Callable[[int, int], None])
 
     with pytest.raises(ValueError, match="by SGD 'second'"):
         Loop(step, ArrayData(X, batch_size=4), state={**state, "w": more["weights"], "o": more["optimizer"]}).audit()
+
+
+class Generator(keras.Model):
+    """Weights that are trained by rows, and others by what is drawn and goes through the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judge, self.maker = keras.layers.Dense(1), keras.layers.Dense(3)
+        self.second, self.seeds = keras.optimizers.Adam(name="second"), keras.random.SeedGenerator(1)
+
+    def train_step(self, batch: tf.Tensor) -> dict:
+        loss = tf.constant(0.0)
+        for layer, optimizer in ((self.judge, self.optimizer), (self.maker, self.second)):
+            with tf.GradientTape() as tape:
+                noise = keras.random.normal([tf.shape(batch)[0], 2], seed=self.seeds)
+                loss = tf.reduce_mean(self.judge(self.maker(noise)))
+                loss -= tf.reduce_mean(self.judge(batch)) if layer is self.judge else 0.0
+            gradients = tape.gradient(loss, layer.trainable_variables)
+            optimizer.apply(average(gradients) if layer is self.judge else gradients, layer.trainable_variables)
+        return {"loss": loss}
+
+
+def test_what_is_trained_by_drawn_numbers_alone_is_averaged_too(
+    one_of: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the generator of a GAN: its loss has no rows, and weights that were averaged are behind it."""
+    one_of(0, 2)
+    averaged, usual = list[int](), sums.TracedStep.average
+    monkeypatch.setattr(
+        sums.TracedStep, "average", lambda step, given: averaged.append(len(given)) or usual(step, given)
+    )
+    model = Generator()
+    model.compile(keras.optimizers.Adam())
+    Loop(loop.keras_steps(model)[0], ArrayData(X, batch_size=4), state={"model": model}).audit()
+    assert averaged == [2, 2]
+    with pytest.raises(ValueError, match="rows alone, by Adam 'second'"):
+        Loop(Step(model.train_step), ArrayData(X, batch_size=4), state={"model": model}).audit()
 
 
 @pytest.mark.more
