@@ -15,6 +15,7 @@ from types import TracebackType
 
 import numpy as np
 import tensorflow as tf
+from numpy.random.mtrand import get_bit_generator
 
 from loop.errors.kinds import shown
 from loop.tf_internals import CAUGHT, begin_coordination, config_key_value, is_in_use
@@ -63,7 +64,7 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
 
     Each process then trains on its own rows of every batch, and holds all of the state: after every step, all have the
     same bits. Python's, NumPy's and Keras' random numbers begin alike in all of them; what `tf.random` draws before the
-    loop is made needs a seed. With `keras.utils.set_random_seed(1)` after this line, runs are repeatable.
+    loop is made needs a seed. With `keras.utils.set_random_seed(1)`, before this line or after it, runs are repeatable.
 
     Args:
         resolver: Who is there, if that is to be found out in another way: with its `task_type` and `task_id` set.
@@ -220,14 +221,21 @@ def _refuse_another() -> None:
 
 
 def share_seed(workers: Workers) -> None:
-    """Lets Python's and NumPy's random numbers begin alike in all workers, from a seed that the chief draws.
+    """Lets Python's and NumPy's random numbers begin alike in all workers: as they stand in the chief, if its program
+    has seeded them before, as by `keras.utils.set_random_seed`; else from a seed that it draws.
 
     Whatever has no seed of its own begins with these: Keras' layers and generators, the orders of data. TensorFlow's
     global seed is left alone: it counts as set by the program, and would be another one when this is started again.
     """
     if workers.is_chief:
-        # 31 bits, which NumPy takes for a seed; of the system, and of no stream that the program has set.
-        workers.put("seed", random.SystemRandom().getrandbits(31))
-    seed = int(str(workers.get("seed")))
-    random.seed(seed)
-    np.random.seed(seed)
+        if isinstance(get_bit_generator().seed_seq, np.random.SeedSequence):  # entropy: nobody has seeded it
+            # 31 bits, which NumPy takes for a seed; of the system, and of no stream that the program has set.
+            seed = random.SystemRandom().getrandbits(31)
+            random.seed(seed)
+            np.random.seed(seed)
+        kind, keys, *rest = np.random.get_state(legacy=True)
+        workers.put("streams", json.dumps([random.getstate(), [kind, np.asarray(keys).tolist(), *rest]]))
+    (version, words, gauss), (kind, keys, *rest) = json.loads(str(workers.get("streams")))
+    np.random.seed(0)  # so that what began with entropy here counts as seeded, as it does in the chief
+    random.setstate((version, tuple(words), gauss))
+    np.random.set_state((kind, np.array(keys, np.uint32), *rest))

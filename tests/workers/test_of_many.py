@@ -66,6 +66,20 @@ def test_random_numbers_begin_alike_and_a_seed_counts_as_set_only_if_the_program
     assert drawn[0] == drawn[1]
 
 
+def test_a_seed_that_was_set_before_is_kept() -> None:
+    """All begin with the numbers that one process without a cluster has."""
+    store = InProcess()
+    with untouched():
+        for rank, seed in ((0, 3), (1, None)):
+            random.seed(3)
+            np.random.seed(seed)
+            share_seed(Workers(rank, ("10.0.0.0:1234", "10.0.0.1:1234"), store))
+            assert (random.random(), np.random.normal()) == (
+                random.Random(3).random(),
+                np.random.RandomState(3).normal(),
+            )
+
+
 def test_without_a_cluster_nothing_is_connected_and_nothing_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TF_CONFIG", raising=False)
     workers = loop.connect()
@@ -250,6 +264,13 @@ def test_what_is_trained_by_drawn_numbers_alone_is_averaged_too(
     assert averaged == [2, 2]
     with pytest.raises(ValueError, match="rows alone, by Adam 'second'"):
         Loop(Step(model.train_step), ArrayData(X, batch_size=4), state={"model": model}).audit()
+
+
+def test_what_a_hook_has_reported_otherwise_is_told_from_a_forgotten_average() -> None:
+    """It is in the history, too; of weights that have drifted, both come."""
+    reported = ["history/cells", "hooks/probe/last_reported/values"]
+    assert "call moment.report(...) in all of them" in here().why_apart(reported)
+    assert "loop.average" in here().why_apart([*reported, "weights"])
 
 
 @pytest.mark.more
