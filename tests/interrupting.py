@@ -27,6 +27,8 @@ class Interrupt:
         self._before: dict[FrameType, int] = {}  # the latest instruction
 
     def __enter__(self) -> "Interrupt":
+        # Python 3.12 and 3.13 tell of instructions only if a frame asks for it when tracing begins.
+        sys._getframe().f_trace_opcodes = True
         sys.settrace(self._enter)
         return self
 

@@ -48,7 +48,9 @@ def copied(name: str, to: Path) -> Path:
 
 def of_the_program(caught: list[warnings.WarningMessage]) -> list[str]:
     """Returns what was warned of, but for what is of this machine and its libraries."""
-    return [line for each in caught if not (line := str(each.message)).startswith("The bits of the run may be others")]
+    lines = [str(each.message) for each in caught]
+    # The second is AutoGraph's on Python 3.13, as setup.cfg has it.
+    return [line for line in lines if "The bits of the run may be others" not in line and "___pyct_anno" not in line]
 
 
 @pytest.fixture(scope="module")
