@@ -109,6 +109,26 @@ class Workers:
             raise RuntimeError(self._apart(at))
         return said[:, 1 : 1 + len(numbers)]
 
+    def wait(self, at: str) -> None:
+        """Waits until all workers have called this, for what one of them prepares for all:
+
+            if workers.rank == 0:
+                download("data.npz")
+            workers.wait("the data are there")
+
+        Args:
+            at: For what, in words, for who has gone another way.
+
+        Raises:
+            RuntimeError: If another one fails meanwhile, or goes another way.
+        """
+        if self.are_several:
+            with self.needed():
+                try:
+                    self.exchange(at=at)
+                except tf.errors.OpError as error:  # the others' failure, in TensorFlow's words
+                    raise self.failed(error) from None
+
     def _apart(self, at: str) -> str:
         """Returns what to say if not all workers are at the same place; all of them call this."""
         key = f"at/{self.exchanges}/{{}}"

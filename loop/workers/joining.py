@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
 
 import numpy as np
@@ -28,6 +28,7 @@ from loop.workers.store import OfCluster
 from loop.workers.tf_config import of_tf_config
 
 log = logging.getLogger("exactloop")
+JOINED = "EXACTLOOP_JOINED"  # in the environment of a worker and of what it starts: its process and its address
 SAID_WITHIN = 3.0  # seconds in which TensorFlow says what it has caught: it looks once in a second
 ELSE = (
     "Every process trains, and the first one also saves: write TF_CONFIG with one list of addresses, under 'worker', "
@@ -60,7 +61,8 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
 
     The same script is started once for each device. Which processes there are is read from `TF_CONFIG`, as
     `exactloop launch` and Kubeflow set it, or from SLURM; without any of that nothing is done, and the script runs in
-    one process as it would without this line. Waits for the others, and logs for whom.
+    one process as it would without this line. Waits for the others, and logs for whom. A process that a worker starts,
+    such as one of a pool, is no worker, and runs alone.
 
     Each process then trains on its own rows of every batch, and holds all of the state: after every step, all have the
     same bits. Python's, NumPy's and Keras' random numbers begin alike in all of them; what `tf.random` draws before the
@@ -83,7 +85,7 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
     if resolver is None:
         return here()
     rank, addresses = _members(resolver)
-    if len(addresses) < 2:
+    if len(addresses) < 2 or _is_of_worker(addresses):
         return here()
     if tf.distribute.has_strategy():
         raise RuntimeError("connect() is called outside of any strategy.scope(), as the first line of a script.")
@@ -111,6 +113,7 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
     _refuse_another()
     # From here on loops are of several workers; those that were made before are of one.
     become(workers)
+    os.environ[JOINED] = f"{os.getpid()} {addresses[rank]}"
     # At the end of the process: who is done early waits there, so that the store is there for the others.
     atexit.register(workers.failures.leave)
     _told(workers.failures)
@@ -163,11 +166,19 @@ def check_joined() -> None:
     """
     with contextlib.suppress(ValueError, TypeError, AttributeError):  # it is written for somebody else, then
         config = json.loads(os.environ.get("TF_CONFIG", "{}"))
-        count = sum(len(config.get("cluster", {}).get(kind, [])) for kind in MEMBERS)
-        if count > 1 and config.get("task", {}).get("type") in MEMBERS:
-            raise RuntimeError(NOT_JOINED.format(count))
+        addresses = [address for kind in MEMBERS for address in config.get("cluster", {}).get(kind, [])]
+        is_one = config.get("task", {}).get("type") in MEMBERS and not _is_of_worker(addresses)
+        if len(addresses) > 1 and is_one:
+            raise RuntimeError(NOT_JOINED.format(len(addresses)))
     if (count := tasks()) > 1:
         _warn_of_tasks(count)
+
+
+def _is_of_worker(addresses: Collection[str]) -> bool:
+    """Returns whether one of these workers has started this process, as one of a pool that runs the script's first
+    lines again: it has its environment, and is no worker."""
+    process, _, address = os.environ.get(JOINED, "").partition(" ")
+    return process != str(os.getpid()) and address in addresses
 
 
 @functools.cache

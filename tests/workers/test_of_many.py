@@ -108,6 +108,21 @@ def test_a_process_that_has_not_joined_the_others_is_refused(monkeypatch: pytest
     Loop(step, ArrayData(X, batch_size=4), state=state)
 
 
+def test_what_a_worker_starts_is_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of a pool that runs the lines of the script again; it has the environment of its worker."""
+    cluster = {"worker": ["10.0.0.1:1234", "10.0.0.2:1234"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}}))
+    step, state = linear(average)
+    for joined in (f"{os.getpid()} 10.0.0.2:1234", "1 10.0.0.3:1234"):  # itself, started anew; of another cluster
+        monkeypatch.setenv(joining.JOINED, joined)
+        with pytest.raises(RuntimeError, match="has not joined the others"):
+            Loop(step, ArrayData(X, batch_size=4), state=state)
+    monkeypatch.setenv(joining.JOINED, "1 10.0.0.2:1234")
+    assert loop.connect() is here()
+    assert not here().are_several
+    Loop(step, ArrayData(X, batch_size=4), state=state)
+
+
 def test_one_of_several_tasks_of_slurm_that_trains_alone_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
