@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from loop.errors.theirs import of_user, package_of
 from loop.errors.tracebacks import GENERATED
-from loop.exact.despite_seed import draws_despite_seed, nodes_of
+from loop.exact.despite_seed import NUMPY_SEED, draws_despite_seed, nodes_of
 
 IN_ORDER = {"list", "tuple", "enumerate", "zip", "map", "iter"}  # functions that keep the order of what they are given
 HASHES = re.compile(rb"(?<![\w.])hash\(")
@@ -69,6 +69,11 @@ def calls_method(name: str) -> bool:
     """Returns whether a method of that name is called anywhere in these texts."""
     called = re.compile(rf"\.\s*{name}\s*\(".encode())
     return any(map(called.search, texts()))
+
+
+def seeds_numpy() -> bool:
+    """Returns whether NumPy's global stream is given a seed anywhere in these texts."""
+    return any(map(NUMPY_SEED.search, texts()))
 
 
 def hashes() -> list[str]:

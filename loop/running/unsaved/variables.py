@@ -45,8 +45,8 @@ LOST = (
 
 IN_ALL = (
     "Hook %r is called in each of the workers and, unless the name of the file says which one, all write to the same. "
-    "Set everywhere = False on its class, so that it is called in the first one alone; or have it write below `if "
-    "loop.workers.rank == 0:`."
+    "Set everywhere = False on its class, so that it is called in the first one alone; or have it write below "
+    "`if workers.rank == 0:`, where workers is what loop.connect() has returned."
 )
 DRAWN = (
     "Hook %r draws from a stream that cannot be saved: %s. A run that goes on from a checkpoint draws other numbers. "
@@ -78,11 +78,8 @@ class Unsaved:
     ) -> None:
         hooks = self._hooks = [*hooks]
         self._in_all = {hook.name for hook in hooks if hook.everywhere} if here().are_several else set[str]()
-        self._roots, looked_after = roots(hooks), {hook.name for hook in hooks if has_state(hook)}
-        self._called = {
-            hook.name: [*hook.functions_called(), *self._roots.get(hook.name, ()), hook.every] for hook in hooks
-        }
-        outside = {name: begin for name, begin in self._called.items() if name not in looked_after}
+        self._roots, self._called = roots(hooks), functions_of(hooks)
+        outside = {hook.name: self._called[hook.name] for hook in hooks if not has_state(hook)}
         self._covered = covered
         reaches = self._reaches()
         own, gathered = of_hooks(hooks, reaches), Gathered(hooks, outside) if resumed else Gathered([], {})
@@ -213,6 +210,13 @@ def _named(reach: Reach) -> Iterator[tuple[str, object]]:
     for thing in reach.objects:
         if is_of_program(of_class := type(thing)) and not isinstance(thing, type):
             yield from ((f"{of_class.__name__}.{name}", value) for name, value in attributes(thing).items())
+
+
+def functions_of(hooks: Iterable[Hook]) -> dict[str, list[object]]:
+    """Returns what hooks call of the program, and where else what they hold or name begins, by their names."""
+    hooks = [*hooks]
+    own = roots(hooks)
+    return {hook.name: [*hook.functions_called(), *own.get(hook.name, ()), hook.every] for hook in hooks}
 
 
 def roots(hooks: Iterable[Hook]) -> dict[str, list[object]]:
