@@ -82,12 +82,13 @@ class Unsaved:
         outside = {hook.name: self._called[hook.name] for hook in hooks if not has_state(hook)}
         self._covered = covered
         reaches = self._reaches()
-        own, gathered = of_hooks(hooks, reaches), Gathered(hooks, outside) if resumed else Gathered([], {})
+        own = of_hooks(hooks, reaches)
+        self._gathered = Gathered(hooks, outside) if resumed else Gathered([], {})
         # What is said of each hook, and what knows of which it is to be said.
         self._counters: list[tuple[str, Counters | Gathered]] = [
             (COUNTED, Counters(own)),
             (COUNTED_OUTSIDE, Counters(of_functions(outside, reaches, but=own))),
-            (GATHERED, gathered),
+            (GATHERED, self._gathered),
         ]
         self._begun = FoundAtBegin([*without_state(hooks), *(h for h in hooks if isinstance(h, FunctionHook))], state)
         # By id, with what says whether it is as it was.
@@ -151,6 +152,11 @@ class Unsaved:
             del self._roots[hook]
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             log.warning(LOST, hook, ", ".join(names[:SHOWN]) + more)
+
+    def warn_at_end(self) -> None:
+        """Logs what was gathered since the run went on, if no epoch has begun since in which that would be said."""
+        for hook, names in self._gathered.changed().items():
+            log.warning(GATHERED, hook, ", ".join(names))
 
     def _note(self, variable: tf.Variable) -> Callable[[], bool]:
         if id(variable) not in self._then:
