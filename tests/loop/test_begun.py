@@ -255,6 +255,22 @@ class AtTheEnd(keras.callbacks.Callback):
         self.model.load_weights(self.path)
 
 
+class SavesBest(keras.callbacks.Callback):
+    """Saves the weights of the best epoch, as `ModelCheckpoint` does."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = str(path)
+
+    def on_train_begin(self, logs: object = None) -> None:
+        self.best = -1.0
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        if epoch > self.best:
+            self.best = float(epoch)
+            self.model.save_weights(self.path)
+
+
 class InMemory(keras.callbacks.Callback):
     def on_train_begin(self, logs: object = None) -> None:
         self.best = self.model.get_weights()
@@ -285,6 +301,8 @@ def test_weights_that_go_through_a_file_in_the_course_of_a_run_are_told(
     assert told(caplog, tmp_path / "b", [Puts(path)]) == [READS % ("puts", "Puts.on_epoch_end")]
     assert told(caplog, tmp_path / "c", [AtTheEnd(path)]) == [SAVES % (name, "AtTheEnd.on_train_begin")]
     assert not told(caplog, tmp_path / "d", [InMemory()])
+    functions = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
+    assert not told(caplog, tmp_path / "e", [SavesBest(path), functions])
 
 
 class KeepsTwo(keras.callbacks.Callback):

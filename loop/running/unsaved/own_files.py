@@ -101,7 +101,9 @@ def of_files_needed(hook: Hook) -> Iterator[str]:
     for told, functions, found in ((SAVES, begins, _saves), (READS, between, _reads), (REMOVES, between, _removes)):
         # With the classes, of which those methods count that are named.
         reached = Reach([*functions, *classes]).functions if functions else []
-        within = {each.__qualname__: codes(each.__code__) for each in reached if is_of_program(each)}
+        # Not what is called at another time, though a name of it may be met, as by a callback of functions.
+        elsewhere = {function for _, function in heard} - {*functions}
+        within = {each.__qualname__: codes(each.__code__) for each in {*reached} - elsewhere if is_of_program(each)}
         if names := sorted(name for name, each in within.items() if any(map(found, each))):
             yield told % (hook.name, ", ".join(names))
 
