@@ -231,6 +231,8 @@ class Rounds:
         in_epoch, last = self._moments.place.step_in_epoch > 0, self._moments.is_last()
         if (in_epoch and (last or self._hooks.calls.saves_here)) or (last and not self._unsaved.looked):
             self._unsaved.warn(in_epoch=in_epoch)
+        if last:
+            self._unsaved.warn_at_end()
 
     def _settled(self, *, last: bool | None = None) -> Moment:
         return self._moments.moment(Event.SETTLED, self._moments.round, last=last)

@@ -29,6 +29,7 @@ class Name(NamedTuple):
 
 Names = frozenset[Name]
 DRAWN = Name(OF_OBJECTS, "")  # what stands for random numbers themselves
+BY_NUMPY = Name(OF_OBJECTS, "  ")  # the same of NumPy's global stream, which may have a seed of its own
 BY_TENSORFLOW = Name(OF_OBJECTS, " ")  # the same of those of TensorFlow and Keras, mostly drawn when functions run
 
 
@@ -81,6 +82,12 @@ class ModuleText:
         """Yields each name that is given something, and all names in what it is given."""
         for node in ast.walk(self._tree):
             yield from self._by(node)
+
+    def drawn(self, kinds: Names) -> Iterator[tuple[str, Name]]:
+        """Yields the names that are given random numbers themselves, without a seed, and in which function that is."""
+        for function, node in _in_functions(self._tree):
+            if isinstance(node, ast.Assign) and not _names_seed(node.value) and kinds & self._in(node.value):
+                yield from ((function, name) for target in node.targets for name in self._targets(target))
 
     def given(self, names: Collection[str]) -> Iterator[Given]:
         """Yields what functions and methods with these names are called with, but for functions without a name."""
@@ -179,17 +186,35 @@ class ModuleText:
                 yield Name(OF_OBJECTS, own)
             case _:
                 return
-        if own in (DRAWS, *CALLED) or (_draws(own) and path_of(node)[-1] in self._others):
+        if own in STREAMS:
+            yield DRAWN
+        elif own in (DRAWS, *CALLED) or (_draws(own) and path_of(node)[-1] in self._others):
             yield _of(self._others.get(path_of(node)[-1], ""))
 
 
 def _of(module: str) -> Name:
     """Returns what stands for the random numbers of a module."""
-    return BY_TENSORFLOW if module.partition(".")[0] in ("tensorflow", "keras") else DRAWN
+    return {"tensorflow": BY_TENSORFLOW, "keras": BY_TENSORFLOW, "numpy": BY_NUMPY}.get(module.partition(".")[0], DRAWN)
 
 
 def _draws(name: str) -> bool:
     return DRAWS in name.lower() and SEEDS not in name.lower()
+
+
+def _in_functions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
+    """Yields all that is in a tree, as `ast.walk` does, with the name of the innermost function or class around it."""
+    queue: list[tuple[str, ast.AST]] = [("", tree)]
+    while queue:
+        function, node = queue.pop()
+        yield function, node
+        function = node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else function
+        queue += [(function, each) for each in ast.iter_child_nodes(node)]
+
+
+def _names_seed(node: ast.AST) -> bool:
+    """Returns whether something is called with a seed there, whatever that is."""
+    calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
+    return any(each.arg in SEEDED for call in calls for each in call.keywords)
 
 
 def _without_seeded(node: ast.AST) -> Iterator[ast.AST]:

@@ -11,7 +11,7 @@ import functools
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from loop.exact.assigned import BY_TENSORFLOW, DRAWN, OF_OBJECTS, Given, ModuleText, Name, Names
+from loop.exact.assigned import BY_NUMPY, BY_TENSORFLOW, DRAWN, OF_OBJECTS, Given, ModuleText, Name, Names
 from loop.exact.reach import Reach, codes, is_of_program
 from loop.exact.text import parsed
 
@@ -19,7 +19,8 @@ TAKEN = (
     "The run goes on with what it began with: %s. As far as the text of the program says, that was drawn. If you have "
     "set it otherwise, start afresh in another directory."
 )
-ANY = frozenset((DRAWN, BY_TENSORFLOW))
+OF_PYTHON = frozenset((DRAWN, BY_NUMPY))  # what Python and its libraries draw, when the text is run
+ANY = OF_PYTHON | {BY_TENSORFLOW}
 
 
 @functools.cache
@@ -47,6 +48,13 @@ def _leads_to(but: frozenset[str]) -> Mapping[Name, set[Name]]:
             for source in sources if but.isdisjoint(source.name for source in sources) else ():
                 found[source].add(target)
     return found
+
+
+@functools.cache
+def drawn_themselves(kinds: Names) -> Collection[tuple[str, Name]]:
+    """Returns the names that are given random numbers, and not only what was computed of these, with where that is:
+    the name of a function, or none."""
+    return {found for module in _modules() for found in module.drawn(kinds)}
 
 
 @functools.cache

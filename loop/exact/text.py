@@ -11,9 +11,9 @@ import types
 from collections.abc import Collection
 from typing import NamedTuple
 
-from loop.errors.theirs import of_user
+from loop.errors.theirs import of_user, package_of
 from loop.errors.tracebacks import GENERATED
-from loop.exact.despite_seed import draws_despite_seed, nodes_of
+from loop.exact.despite_seed import NUMPY_SEED, draws_despite_seed, nodes_of
 
 IN_ORDER = {"list", "tuple", "enumerate", "zip", "map", "iter"}  # functions that keep the order of what they are given
 HASHES = re.compile(rb"(?<![\w.])hash\(")
@@ -71,6 +71,11 @@ def calls_method(name: str) -> bool:
     return any(map(called.search, texts()))
 
 
+def seeds_numpy() -> bool:
+    """Returns whether NumPy's global stream is given a seed anywhere in these texts."""
+    return any(map(NUMPY_SEED.search, texts()))
+
+
 def hashes() -> list[str]:
     """Returns where Python's `hash` is called, other than by a `__hash__`: `hash(name), in train`."""
     found = list[str]()
@@ -102,9 +107,10 @@ def _file(module: types.ModuleType) -> str | None:
     """Returns the file of a module that is of the program, and not of a library."""
     # Not by attribute: there are modules that are imported when one is asked for.
     file = vars(module).get("__file__") if isinstance(module, types.ModuleType) else None
-    if not isinstance(file, str) or not file.endswith(".py") or "-packages" in file or GENERATED in file:
+    if not isinstance(file, str) or not file.endswith(".py") or GENERATED in file:
         return None
-    return file if of_user([os.path.abspath(file)])[0] else None
+    path = os.path.abspath(file)
+    return file if of_user([path])[0] and not package_of(path) else None
 
 
 def _orders_sets(text: bytes) -> bool:

@@ -46,8 +46,13 @@ def of_one_run(hook: Hook) -> list[tuple[str, object]]:
     mine, begins = type(hook), ("around_run", "on_setup", "on_run_begin")
     is_set_up = any(getattr(mine, name) is not getattr(Hook, name) for name in begins)
     there = [(f"Hook {hook.name!r}", hook)] if is_set_up or hook.variables or has_state(hook) else []
+    return there + [(f"A callback of hook {hook.name!r}", each) for each in callbacks_of(hook)]
+
+
+def callbacks_of(hook: Hook) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks of Keras that a hook has in lists."""
     held = (each for value in vars(hook).copy().values() if isinstance(value, list) for each in value)
-    return there + [(f"A callback of hook {hook.name!r}", e) for e in held if isinstance(e, keras.callbacks.Callback)]
+    return [each for each in held if isinstance(each, keras.callbacks.Callback)]
 
 
 def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:

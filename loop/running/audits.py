@@ -7,7 +7,14 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from loop.data.pipelines.unseeded import as_drawn
-from loop.data.pipelines.warned import warn_of_adapted, warn_of_constants, warn_of_rows, warn_of_seed, warn_of_shapes
+from loop.data.pipelines.warned import (
+    warn_of_adapted,
+    warn_of_constants,
+    warn_of_hooks,
+    warn_of_rows,
+    warn_of_seed,
+    warn_of_shapes,
+)
 from loop.engine.chunk import CompiledLoop
 from loop.evaluation import Evaluation
 from loop.exact.pipeline_audit import Read
@@ -15,12 +22,14 @@ from loop.exact.set_order import vocabularies_in_set_order, warn_of_sets
 from loop.exact.step_audit import Constants, TraceAudit
 from loop.findings import Finding
 from loop.handles import key, keys
+from loop.listeners.hook_checks import callbacks_of
 from loop.running.parts import Parts
-from loop.running.unsaved.variables import Unsaved
+from loop.running.unsaved.variables import Unsaved, functions_of
 from loop.state.gathering import names_of_resources
 from loop.state.randomness import untouched
 from loop.state.rows_in_memory import RowsInMemory
 from loop.state.training_state import TrainingState
+from loop.state.variables import all_layers
 from loop.tensors import raw
 
 log = logging.getLogger("exactloop")
@@ -134,7 +143,11 @@ class Audits:
             warn_of_seed()
             warn_of_shapes()
             warn_of_constants(self._steps)
-            warn_of_adapted(self._steps)
+            held = {hook.name: callbacks_of(hook) for hook in self._parts.hooks}
+            of_hooks = functions_of(self._parts.hooks)
+            warn_of_hooks({name: [*called, *held[name]] for name, called in of_hooks.items()})
+            # Of several workers, none knows what will be restored when it is traced.
+            warn_of_adapted(self._steps, [] if self._parts.several else all_layers(self._parts.given))
             warn_of_rows(self._parts.pool, RowsInMemory(self._parts.data, self._parts.evaluated).held)
         return found
 

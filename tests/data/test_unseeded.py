@@ -11,10 +11,12 @@ import tensorflow as tf
 from tensorflow.python.framework.config import disable_op_determinism
 
 from hooks import Checkpoint
-from loop import Loop, StreamData
+from loop import Event, Loop, Moment, StreamData
 from loop.data.pipelines import unseeded, warned
 from loop.exact import drawn_names, drawn_shapes
-from loop.exact.assigned import Given, Name
+from loop.exact import text as text_of
+from loop.exact.assigned import BY_NUMPY, BY_TENSORFLOW, Given, Name, Names
+from loop.exact.drawn_names import ANY
 from loop.state.randomness import is_seeded
 
 Dataset = tf.data.Dataset
@@ -204,7 +206,7 @@ def test_what_tensorflow_computes_of_weights_is_no_mean(
 def test_what_shapes_batches_and_seems_to_be_drawn_is_warned_of(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(warned, "drawn_shapes", lambda: ["padded_batch"])
+    monkeypatch.setattr(warned, "drawn_shapes", lambda _: ["padded_batch"])
     for seed, is_said in ((None, True), (3, False)):
         caplog.clear()
         if seed:
@@ -228,7 +230,54 @@ def test_a_constant_that_seems_to_be_drawn_is_warned_of(
     for step, is_said in ((noisy, True), (scaled, False)):
         caplog.clear()
         Loop(step, mapped(tf.identity), state={}, hooks=[Checkpoint(tmp_path)]).audit()
-        assert ["A step computes with noise, which Python or NumPy have drawn" in caplog.text] == [is_said]
+        assert ["A step computes with noise, drawn in a process that has no seed" in caplog.text] == [is_said]
+
+
+@pytest.mark.parametrize(
+    ("of_numpy", "of_tensorflow", "kinds"),
+    [
+        (False, False, ANY),
+        (True, False, ANY - {BY_NUMPY}),
+        (True, True, ANY - {BY_NUMPY, BY_TENSORFLOW}),  # as most scripts have it
+    ],
+)
+def test_each_stream_may_have_a_seed_of_its_own(
+    of_numpy: bool, of_tensorflow: bool, kinds: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_of, "texts", lambda: {b"import numpy as np\nnp.random.seed(0)"} if of_numpy else set())
+    if of_tensorflow:
+        tf.random.set_seed(0)
+    assert warned.unseeded() == kinds
+    keras.utils.set_random_seed(0)
+    assert warned.unseeded() == frozenset()
+
+
+def test_noise_that_hooks_show_is_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another process has other noise, and its pictures would be of that."""
+    here, of_objects = test_noise_that_hooks_show_is_warned_of.__name__, Name("", "latent")
+    drawn = {(here, Name(__name__, "noise")), ("__init__", of_objects), ("other", Name(__name__, "scale"))}
+    monkeypatch.setattr(drawn_shapes, "drawn_themselves", lambda _: drawn)
+    noise, scale = tf.ones([2]), tf.ones([2])
+
+    class Monitor(keras.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.latent = tf.ones([2])
+
+        def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+            print(self.latent)
+
+    loop = Loop(lambda x: {"x": tf.size(x)}, mapped(tf.identity), state={}, hooks=[Monitor(), Checkpoint(tmp_path)])
+
+    @loop.on(Event.EPOCH_END)
+    def show(_: Moment) -> None:
+        print(noise * scale)
+
+    loop.audit()
+    assert "Hook 'show' goes by noise, drawn" in caplog.text
+    assert "Hook 'keras_callbacks' goes by latent, drawn" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -248,11 +297,11 @@ def test_layers_of_steps_that_seem_to_be_adapted_to_what_was_shuffled_are_warned
     if rows is not None:
         layer.adapt(rows)
     monkeypatch.setattr(warned, "drawn_arguments", lambda names, *_: names)
-    warned.warn_of_adapted([lambda x: layer(x)])
+    warned.warn_of_adapted([lambda x: layer(x)], [])
     assert ["were adapted, 'seen', to data" in record.message for record in caplog.records] == [True] * is_said
     monkeypatch.setattr(warned, "drawn_arguments", lambda *_: [])  # of data that are the same in each process
     caplog.clear()
-    warned.warn_of_adapted([lambda x: layer(x)])
+    warned.warn_of_adapted([lambda x: layer(x)], [])
     assert not caplog.records
 
 
@@ -262,7 +311,7 @@ def test_weights_of_classes_that_seem_to_be_drawn_are_warned_of(
     given = [Given("supervised", place, False, frozenset(), frozenset()) for place in (0, "class_weight")]
     monkeypatch.setattr(warned, "drawn_arguments", lambda names, *_: given if "supervised" in names else [])
     warned.warn_of_constants([tf.identity])
-    assert "A step computes with class_weight, which Python or NumPy have drawn" in caplog.text
+    assert "A step computes with class_weight, drawn in a process" in caplog.text
 
 
 @pytest.mark.long

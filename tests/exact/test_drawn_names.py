@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from loop.exact import drawn_names as module
-from loop.exact.drawn_names import drawn_arguments, drawn_names, reads_drawn
+from loop.exact.assigned import BY_TENSORFLOW
+from loop.exact.drawn_names import drawn_arguments, drawn_names, drawn_themselves, reads_drawn
 from loop.exact.drawn_shapes import drawn_shapes
 
 
@@ -18,7 +19,7 @@ def _read_anew() -> Iterator[None]:
 
 
 def forget() -> None:
-    for each in (drawn_names, drawn_arguments, module._leads_to, module._modules):
+    for each in (drawn_names, drawn_arguments, drawn_themselves, module._leads_to, module._modules):
         each.cache_clear()
 
 
@@ -120,6 +121,23 @@ def test_they_are_followed_through_modules(monkeypatch: pytest.MonkeyPatch) -> N
     assert found(monkeypatch, **texts) == set()
     forget()
     assert found(monkeypatch, script="other = 1", **{"own.data": "mean = random.random()"}) == {"mean"}
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("z = tf.random.normal([3])\ny = z + 1", {("", "z")}),
+        ("def main():\n    z = 0.1 * tf.random.normal([3])", {("main", "z")}),
+        ("class A:\n    def __init__(self):\n        self.z = tf.random.normal([3])", {("__init__", "z")}),
+        ("z = keras.random.normal([3])", {("", "z")}),
+        ("z = tf.random.stateless_normal([3], seed=[1, 2])", set()),
+        ("z = tf.random.normal([3], seed=SEED)", set()),
+        ("z = np.random.normal(size=3)", set()),  # of NumPy, which is not asked for
+    ],
+)
+def test_what_is_drawn_itself(text: str, drawn: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    found(monkeypatch, script="import keras\nimport numpy as np\nimport tensorflow as tf\n" + text)
+    assert {(place, name.name) for place, name in drawn_themselves(frozenset([BY_TENSORFLOW]))} == drawn
 
 
 MEAN, SCALE, HELD = 0.5, 2.0, [1.0]

@@ -290,12 +290,28 @@ def test_what_is_only_collected_is_told_where_a_run_goes_on_without_what_came_be
 
     told, loop = live(1)
     assert told == said(loop, caplog, 2) == []  # what it has collected is there
-    told, _ = live(4)
     begins = "gathers in Python what no checkpoint holds:"
     named = {"collects": "collected", "keras_callbacks": "losses", "on_epoch_end": "seen"}
-    assert [line.partition(". This run goes on")[0] for line in told] == [
-        f"Hook {hook!r} {begins} {name}" for hook, name in named.items()
-    ]
+    for epochs in (3, 5):  # in one epoch more, or two
+        told, _ = live(epochs)
+        assert [line.partition(". This run goes on")[0] for line in told] == [
+            f"Hook {hook!r} {begins} {name}" for hook, name in named.items()
+        ]
+    assert live(5)[0] == []  # nothing is left to run
+
+
+def test_what_a_hook_gathers_and_another_one_reads_is_not_told_when_a_run_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def live(epochs: int) -> list[str]:
+        loop, losses = make(tmp_path), list[float]()
+        loop.on("epoch_begin")(lambda moment: losses.clear())
+        loop.on("step_end", Every(steps=1))(lambda moment: losses.append(moment.logs["weight"]))
+        loop.on("epoch_end")(lambda moment: print(np.mean(losses)))
+        return said(loop, caplog, epochs)
+
+    live(1)
+    assert [line for line in live(3) if "gathers" in line] == []
 
 
 class Meter:

@@ -4,6 +4,7 @@ import functools
 import logging
 import math
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import tensorflow as tf
 from models import EPOCHS, MODELS, Diary, bits
 from models import make_loop as loop_of
 
-from hooks import Checkpoint, LearningRate, NaNGuard
+from hooks import Checkpoint, LearningRate, NaNGuard, TensorBoard
 from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Step, Trigger
 from loop.engine.ways.cut import SECONDS, Cut
 from loop.engine.ways.program import Program
@@ -248,6 +249,17 @@ def printed(x: tf.Tensor) -> tf.Tensor:
     return x[0, 0]
 
 
+@functools.cache
+def board() -> TensorBoard:
+    return TensorBoard(tempfile.mkdtemp())
+
+
+def written(x: tf.Tensor) -> tf.Tensor:
+    with board().summaries():
+        tf.summary.histogram("x", x)  # written
+    return x[0, 0]
+
+
 def gamma(x: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_gamma([], [1, 2], tf.exp(x[0, 0]))  # gamma
 
@@ -344,7 +356,7 @@ LONG = [
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("compute", [deep, growing, *LONG])
+@pytest.mark.parametrize("compute", [deep, growing, written, *LONG])
 def test_what_xla_cannot_compile_is_named_with_its_line_before_the_first_step(
     compute: Callable[[tf.Tensor], tf.Tensor],
 ) -> None:
@@ -354,7 +366,8 @@ def test_what_xla_cannot_compile_is_named_with_its_line_before_the_first_step(
         w.assign_add(1.0)
         return {"value": compute(x)}
 
-    loop = Loop(step, ArrayData(X, batch_size=4), state={"w": w}, jit_compile=True, exact=False)
+    hooks = [board()] if compute is written else []
+    loop = Loop(step, ArrayData(X, batch_size=4), state={"w": w}, hooks=hooks, jit_compile=True, exact=False)
     with pytest.raises(ValueError, match="XLA cannot compile") as caught:
         loop.run(epochs=1)
     lines = Path(__file__).read_text(encoding="utf-8").splitlines()
@@ -364,6 +377,8 @@ def test_what_xla_cannot_compile_is_named_with_its_line_before_the_first_step(
     resized = compute in (growing, growing_by_one, growing_backwards, differentiated)
     assert resized == ("write tf.TensorArray(dtype, size=100), without dynamic_size" in str(caught.value))
     assert (compute is printed) == ("return from the step what is to be seen" in str(caught.value))
+    assert (compute is written) == ("return numbers from the step, which are logged" in str(caught.value))
+    assert ("XLA knows no texts" in str(caught.value)) == (compute in (texts, deep, python, table, gamma, marked))
     assert (compute is segments) == ("write tf.math.unsorted_segment_mean(x, ids, num_segments=" in str(caught.value))
     assert (compute is bincount) == ("write tf.reduce_sum(tf.one_hot(x, depth=100), axis=0)" in str(caught.value))
     assert (compute is sliced) == ("v.scatter_update(tf.IndexedSlices(x, start + tf.range(" in str(caught.value))

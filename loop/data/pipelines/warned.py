@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from loop.data.orders.rows import Rows
 from loop.errors.remedies import SEED_FIRST
-from loop.exact.assigned import DRAWN as OF_PYTHON
-from loop.exact.drawn_names import drawn_arguments
-from loop.exact.drawn_shapes import drawn_constants, drawn_shapes
+from loop.exact.assigned import BY_NUMPY, BY_TENSORFLOW, Names
+from loop.exact.drawn_names import ANY, OF_PYTHON, drawn_arguments
+from loop.exact.drawn_shapes import drawn_arrays, drawn_constants, drawn_shapes
 from loop.exact.given import names_number
 from loop.exact.reach import Reach, attributes
+from loop.exact.text import seeds_numpy
 from loop.state.randomness import drawn, global_seed, is_seeded
 from loop.state.rows_in_memory import OF_ANOTHER, OF_OTHERS
 
@@ -40,13 +41,17 @@ SHAPED = (
     f"draws something else. {SEED_FIRST}"
 )
 CONSTANT = (
-    "A step computes with %s, which Python or NumPy have drawn, as far as the text of the program says, in a process "
-    f"that has no seed. Another process draws something else, and then it cannot resume this run. {SEED_FIRST}"
+    "A step computes with %s, drawn in a process that has no seed, as far as the text of the program says. Another "
+    f"process draws something else, and then it cannot resume this run. {SEED_FIRST}"
+)
+OF_HOOK = (
+    "Hook %r goes by %s, drawn in a process that has no seed, as far as the text of the program says. Another process "
+    f"draws something else, and a run that goes on there has that. {SEED_FIRST}"
 )
 OF_DATA = (
     "Steps use layers that were adapted, %s, to data that were drawn or shuffled, as far as the text of the program "
-    "says, in a process that has no seed. Another process has other words or numbers in them, also if only their order "
-    f"is another one, and then it cannot resume this run. {SEED_FIRST}"
+    "says, in a process that has no seed. A process that draws other rows has other words in them, and one that reads "
+    f"them in another order has other boundaries of bins: then it cannot resume this run. {SEED_FIRST}"
 )
 OF_TWO = (
     "This run begins with what this process has drawn, and another run of it has gone on with rows as an earlier "
@@ -72,26 +77,53 @@ def warn_of_parts() -> None:
         OF_ANOTHER.clear()  # once is enough
 
 
+def unseeded() -> Names:
+    """Returns what stands for the streams of the process that have no seed."""
+    if is_seeded():
+        return frozenset()
+    return ANY - ({BY_NUMPY} if seeds_numpy() else set()) - ({BY_TENSORFLOW} if global_seed() is not None else set())
+
+
 def warn_of_shapes() -> None:
     """Says so if the shapes of batches seem to be drawn."""
-    if not is_seeded() and (names := drawn_shapes()):
+    if (kinds := unseeded()) and (names := drawn_shapes(kinds)):
         log.warning(SHAPED, ", ".join(names))
 
 
 def warn_of_constants(steps: Iterable[object]) -> None:
     """Says so if what is compiled into steps seems to be drawn."""
-    if is_seeded():
+    if not (kinds := unseeded()):
         return
-    given = drawn_arguments(frozenset(["supervised"]), frozenset([OF_PYTHON]))
-    if names := [*drawn_constants(steps), *(name for name in GIVEN if any(each.place == name for each in given))]:
+    steps, given = [*steps], drawn_arguments(frozenset(["supervised"]), kinds & OF_PYTHON)
+    arguments = (name for name in GIVEN if any(each.place == name for each in given))
+    if names := dict.fromkeys([*drawn_constants(steps, kinds), *drawn_arrays(steps, kinds), *arguments]):
         log.warning(CONSTANT, ", ".join(names))
 
 
-def warn_of_adapted(steps: Iterable[object]) -> None:
-    """Says so if layers of steps seem to be adapted to what was drawn: what these are traced with stays as it is."""
-    if is_seeded() or not drawn_arguments(frozenset(["adapt"])):
+def warn_of_hooks(functions: Mapping[str, Iterable[object]]) -> None:
+    """Says so if what hooks show or compare with seems to be drawn, such as the noise of which a network makes images.
+
+    Args:
+        functions: What each hook calls, by its name.
+    """
+    kinds = unseeded()
+    for hook, called in functions.items() if kinds else ():
+        if names := drawn_arrays(called, kinds):
+            log.warning(OF_HOOK, hook, ", ".join(names))
+
+
+def warn_of_adapted(steps: Iterable[object], kept: Iterable[keras.Layer]) -> None:
+    """Says so if layers of steps seem to be adapted to what was drawn: what these are traced with stays as it is.
+
+    Args:
+        steps: What the steps call.
+        kept: Layers whose variables a checkpoint has, from which they derive all that they compute with.
+    """
+    if not drawn_arguments(frozenset(["adapt"]), unseeded()):
         return
     adapted = [thing for thing in Reach(steps).objects if isinstance(thing, keras.Layer) and _is_adapted(thing)]
+    known = {id(layer) for layer in kept if isinstance(layer, keras.layers.Normalization)}
+    adapted = [layer for layer in adapted if id(layer) not in known]
     within = {id(part) for layer in adapted for part in attributes(layer).values()}  # one for texts has one for words
     if names := [repr(layer.name) for layer in adapted if id(layer) not in within]:
         log.warning(OF_DATA, ", ".join(dict.fromkeys(names)))

@@ -8,6 +8,7 @@ from loop.exact.graph import called, line, operations
 from loop.exact.labels import BRANCHES, LOOPS
 from loop.findings import Finding
 from loop.tensors import FuncGraph
+from loop.tf_internals import is_known_to_xla
 
 # What has as many elements as values say, such as those that a mask leaves. XLA knows how many there can be at most.
 SOURCES = ("Where", "Unique", "UniqueV2", "UniqueWithCounts", "UniqueWithCountsV2", "DynamicPartition")
@@ -50,7 +51,8 @@ def miscounted(owner: str, graph: FuncGraph) -> list[Finding]:
         return []
     lengths = Lengths()
     lengths.follow(graph, frozenset())
-    ops = {(op.type, line(op)): op for op in lengths.found}  # a function is followed for each way it is called
+    found = [op for op in lengths.found if is_known_to_xla(op.type)]  # or else it is refused by what XLA says
+    ops = {(op.type, line(op)): op for op in found}  # a function is followed for each way it is called
     return [
         Finding(
             f"{owner}: {op.type}, {op.name}, takes all that there can be for what there is",

@@ -8,6 +8,10 @@ ELSEWHERE = (
 )
 GROWS = f"{LEAVE_OUT} write tf.TensorArray(dtype, size=100), without dynamic_size: as many as there can be."
 PRINT = f"{LEAVE_OUT} return from the step what is to be seen, a number under a name: it is logged."
+SUMMARY = (
+    f"{LEAVE_OUT} return numbers from the step, which are logged and shown, and write images, texts and histograms in "
+    "on_step_end of a hook, within `with tensorboard.summaries():`."
+)
 DIAGONAL = "tf.linalg.diag_part(tf.linalg.qr(a)[1])"
 UNIQUE = (
     f"{LEAVE_OUT} write values, ids = tf.unique(x), and counts = tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, "
@@ -19,7 +23,8 @@ BILINEAR = (
 )
 OF_KIND = {
     "TensorListResize": GROWS,  # of the gradient of one that may grow
-    "StringFormat": PRINT,  # of tf.print
+    **dict.fromkeys(("StringFormat", "PrintV2"), PRINT),  # of tf.print
+    **dict.fromkeys(("WriteSummary", "WriteScalarSummary", "WriteHistogramSummary", "WriteImageSummary"), SUMMARY),
     "UniqueWithCounts": UNIQUE,
     "UniqueWithCountsV2": UNIQUE,
     "HistogramFixedWidth": f"{LEAVE_OUT} write tf.reduce_sum(tf.one_hot(tf.histogram_fixed_width_bins(tf.reshape(x, "

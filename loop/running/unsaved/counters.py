@@ -152,10 +152,12 @@ class Gathered:
             held = dict(pair for each in given for pair in values_outside(each))
             used.append((name, used_by((function for function, _ in given), *OUTSIDE), held))
         self._empty: dict[str, dict[str, Sized]] = {}
+        # What another hook reads may be of this epoch alone.
+        read = {id(values[each]) for _, by_hook, values in used for each in by_hook.read & values.keys()}
         for name, by_hook, values in used:
             own = self._empty.setdefault(name, {})
             for each in (by_hook.filled - by_hook.read) & values.keys():
-                if isinstance(value := values[each], FILLED) and not value:
+                if isinstance(value := values[each], FILLED) and not value and id(value) not in read:
                     own[each] = value
 
     def changed(self) -> dict[str, list[str]]:

@@ -78,19 +78,17 @@ class Unsaved:
     ) -> None:
         hooks = self._hooks = [*hooks]
         self._in_all = {hook.name for hook in hooks if hook.everywhere} if here().are_several else set[str]()
-        self._roots, looked_after = roots(hooks), {hook.name for hook in hooks if has_state(hook)}
-        self._called = {
-            hook.name: [*hook.functions_called(), *self._roots.get(hook.name, ()), hook.every] for hook in hooks
-        }
-        outside = {name: begin for name, begin in self._called.items() if name not in looked_after}
+        self._roots, self._called = roots(hooks), functions_of(hooks)
+        outside = {hook.name: self._called[hook.name] for hook in hooks if not has_state(hook)}
         self._covered = covered
         reaches = self._reaches()
-        own, gathered = of_hooks(hooks, reaches), Gathered(hooks, outside) if resumed else Gathered([], {})
+        own = of_hooks(hooks, reaches)
+        self._gathered = Gathered(hooks, outside) if resumed else Gathered([], {})
         # What is said of each hook, and what knows of which it is to be said.
         self._counters: list[tuple[str, Counters | Gathered]] = [
             (COUNTED, Counters(own)),
             (COUNTED_OUTSIDE, Counters(of_functions(outside, reaches, but=own))),
-            (GATHERED, gathered),
+            (GATHERED, self._gathered),
         ]
         self._begun = FoundAtBegin([*without_state(hooks), *(h for h in hooks if isinstance(h, FunctionHook))], state)
         # By id, with what says whether it is as it was.
@@ -155,6 +153,11 @@ class Unsaved:
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             log.warning(LOST, hook, ", ".join(names[:SHOWN]) + more)
 
+    def warn_at_end(self) -> None:
+        """Logs what was gathered since the run went on, if no epoch has begun since in which that would be said."""
+        for hook, names in self._gathered.changed().items():
+            log.warning(GATHERED, hook, ", ".join(names))
+
     def _note(self, variable: tf.Variable) -> Callable[[], bool]:
         if id(variable) not in self._then:
             self._then[id(variable)] = variable, unchanged(variable)
@@ -213,6 +216,13 @@ def _named(reach: Reach) -> Iterator[tuple[str, object]]:
     for thing in reach.objects:
         if is_of_program(of_class := type(thing)) and not isinstance(thing, type):
             yield from ((f"{of_class.__name__}.{name}", value) for name, value in attributes(thing).items())
+
+
+def functions_of(hooks: Iterable[Hook]) -> dict[str, list[object]]:
+    """Returns what hooks call of the program, and where else what they hold or name begins, by their names."""
+    hooks = [*hooks]
+    own = roots(hooks)
+    return {hook.name: [*hook.functions_called(), *own.get(hook.name, ()), hook.every] for hook in hooks}
 
 
 def roots(hooks: Iterable[Hook]) -> dict[str, list[object]]:
