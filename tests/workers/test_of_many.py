@@ -317,12 +317,16 @@ class Largest(keras.metrics.Metric):
         return self.value + 0.0
 
 
-def measuring(metric: keras.metrics.Metric, name: str | None = None) -> tuple[loop.Step, dict]:
+def measuring(
+    metric: keras.metrics.Metric,
+    name: str | None = None,
+    computed: Callable[[tf.Tensor], tf.Tensor] = lambda result: result,
+) -> tuple[loop.Step, dict]:
     step, state = linear(average)
 
     def measured(batch: tf.Tensor) -> dict:
         metric.update_state(batch)
-        return {**step(batch), **({name: metric.result()} if name else {})}
+        return {**step(batch), **({name: computed(metric.result())} if name else {})}
 
     return loop.Step(measured, metrics={"metric": metric}), state
 
@@ -571,11 +575,13 @@ def test_metrics_of_keras_can_be_added_up(one_of: Callable[[int, int], None]) ->
 
 def test_what_is_computed_of_a_result_so_far_is_refused(one_of: Callable[[int, int], None]) -> None:
     one_of(0, 2)
-    step, state = measuring(keras.metrics.Mean(), "root")
-    with pytest.raises(ValueError, match=r"'measured' returns 'root', which .* under the names of their metrics"):
+    for computed in (tf.sqrt, lambda result: result / 2.0, lambda result: result + result):
+        step, state = measuring(keras.metrics.Mean(), "root", computed)
+        with pytest.raises(ValueError, match=r"'measured' returns 'root', which .* under the names of their metrics"):
+            Loop(step, ArrayData(X, batch_size=4), state=state).audit()
+    for name in ("metric", "another"):
+        step, state = measuring(keras.metrics.Mean(), name)
         Loop(step, ArrayData(X, batch_size=4), state=state).audit()
-    step, state = measuring(keras.metrics.Mean(), "metric")
-    Loop(step, ArrayData(X, batch_size=4), state=state).audit()
 
 
 def test_a_step_is_told_from_others_as_it_is_on_one_process(one_of: Callable[[int, int], None]) -> None:
