@@ -18,6 +18,7 @@ APART = (
 )
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 AT_ONCE = {"PYTHONUNBUFFERED": "1"}  # what they print into pipes
+ALIKE = {"PYTHONHASHSEED": "0"}  # unless it is set: or a set of texts had another order in each, and in each start
 PASSED_ON = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)  # which schedulers send, too
 
 
@@ -44,7 +45,7 @@ class Launcher:
         self._command, self._places, self._restarts, self._grace = command, places, restarts, grace
         own = devices(len(places.here), environment)  # raises now, before anything is started
         self._environments = {
-            rank: {**environment, **device, **AT_ONCE, **places.variables(rank)}
+            rank: {**ALIKE, **environment, **device, **AT_ONCE, **places.variables(rank)}
             for rank, device in zip(places.here, own, strict=True)
         }
         self._crew: Crew | None = None

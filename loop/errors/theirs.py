@@ -1,7 +1,11 @@
 """Which lines of a traceback are the user's."""
 
+import functools
 import os
+import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -55,7 +59,7 @@ def of_user(files: Sequence[str]) -> list[bool]:
         elif file.startswith(PYTHON) and PACKAGES not in file:
             found.append(False)  # on the way to others, as contextlib is
         else:
-            package = _package(file)
+            package = package_of(file)
             if by_library:
                 packages.add(package)
             found.append(not package or package in packages)
@@ -79,6 +83,29 @@ def _users(stack: Sequence[Line]) -> list[Line]:
     return [line for line, so in zip(stack, of_user([line.file for line in stack]), strict=True) if so]
 
 
-def _package(file: str) -> str:
+@functools.cache
+def package_of(file: str) -> str:
+    """Returns where the package is that was installed and has this file; nothing of a program's own."""
     before, between, after = file.rpartition(PACKAGES)
-    return f"{before}{between}{after.split(os.sep)[0]}" if between else ""
+    if between:
+        return f"{before}{between}{after.split(os.sep)[0]}"
+    # As pip does with `--target`: a program may stand beside what was installed there.
+    paths = [os.path.join(place, file[len(place) :].strip(os.sep).split(os.sep)[0]) for place in _within(file)]
+    return next((path for path in paths if os.path.basename(path) in _installed(os.path.dirname(path))), "")
+
+
+def _within(file: str) -> list[str]:
+    """Returns where packages are looked for, of what has this file."""
+    return [place for place in map(os.path.abspath, sys.path) if file.startswith(os.path.join(place, ""))]
+
+
+@functools.cache
+def _installed(place: str) -> set[str]:
+    """Returns what was installed there: the first parts of its files' names."""
+    # What is there to be edited, by `pip install -e`, has no record.
+    lines = [
+        line
+        for record in Path(place).glob("*.dist-info/RECORD")
+        for line in record.read_text("utf-8", "replace").splitlines()
+    ]
+    return {re.split("[/,]", line)[0] for line in lines}

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import keras
 import tensorflow as tf
 
-from loop.errors.theirs import of_user
+from loop.errors.theirs import of_user, package_of
 from loop.tf_internals import bound_functions, traces_of
 
 OF_KERAS = (
@@ -244,7 +244,7 @@ def _is_of_program(module: str | None) -> bool:
     file = getattr(found, "__file__", None)
     if module == "__main__" or file is None:  # a script, a notebook, what was made by exec
         return True
-    return of_user([file])[0] and "-packages" not in file
+    return of_user([file])[0] and not package_of(file)
 
 
 def function_of(attribute: object) -> object:

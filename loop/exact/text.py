@@ -11,7 +11,7 @@ import types
 from collections.abc import Collection
 from typing import NamedTuple
 
-from loop.errors.theirs import of_user
+from loop.errors.theirs import of_user, package_of
 from loop.errors.tracebacks import GENERATED
 from loop.exact.despite_seed import NUMPY_SEED, draws_despite_seed, nodes_of
 
@@ -107,9 +107,10 @@ def _file(module: types.ModuleType) -> str | None:
     """Returns the file of a module that is of the program, and not of a library."""
     # Not by attribute: there are modules that are imported when one is asked for.
     file = vars(module).get("__file__") if isinstance(module, types.ModuleType) else None
-    if not isinstance(file, str) or not file.endswith(".py") or "-packages" in file or GENERATED in file:
+    if not isinstance(file, str) or not file.endswith(".py") or GENERATED in file:
         return None
-    return file if of_user([os.path.abspath(file)])[0] else None
+    path = os.path.abspath(file)
+    return file if of_user([path])[0] and not package_of(path) else None
 
 
 def _orders_sets(text: bytes) -> bool:

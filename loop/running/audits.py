@@ -29,6 +29,7 @@ from loop.state.gathering import names_of_resources
 from loop.state.randomness import untouched
 from loop.state.rows_in_memory import RowsInMemory
 from loop.state.training_state import TrainingState
+from loop.state.variables import all_layers
 from loop.tensors import raw
 
 log = logging.getLogger("exactloop")
@@ -145,7 +146,8 @@ class Audits:
             held = {hook.name: callbacks_of(hook) for hook in self._parts.hooks}
             of_hooks = functions_of(self._parts.hooks)
             warn_of_hooks({name: [*called, *held[name]] for name, called in of_hooks.items()})
-            warn_of_adapted(self._steps)
+            # Of several workers, none knows what will be restored when it is traced.
+            warn_of_adapted(self._steps, [] if self._parts.several else all_layers(self._parts.given))
             warn_of_rows(self._parts.pool, RowsInMemory(self._parts.data, self._parts.evaluated).held)
         return found
 

@@ -23,7 +23,7 @@ from loop.handles import keys
 from loop.hook import Hook
 from loop.numbered import numbered
 from loop.running.audits import Audits, own_of
-from loop.running.drawn_in_trace import drawn_in_trace
+from loop.running.drawn_in_trace import drawn_in_trace, may_draw
 from loop.running.idle import warn_of_idle
 from loop.running.parts import Parts
 from loop.state.derived import Derived
@@ -200,21 +200,27 @@ class Compiled:
         """Looks for what would keep a run from being resumed exactly."""
         found = self.audits.findings(state)
         if self._drawn is None:
-            as_it_was = not self._traced.changes(at_length=True)
-            self._drawn = [each for name in self._traces for each in self._drawn_in_trace(name, state)]
-            if as_it_was:  # what is no plain value is not taken back, such as a date, and need not be looked at
-                self._traced.note()
+            self._drawn = self._drawn_in_traces(state)
         return found + self._drawn + [finding for purity in self._purity.values() for finding in purity.findings]
 
-    def _drawn_in_trace(self, name: str, state: TrainingState) -> list[Finding]:
+    def _drawn_in_traces(self, state: TrainingState) -> list[Finding]:
+        suspects = [name for name in self._traces if may_draw(self._steps[name].function)]
+        if not suspects:
+            return []
+        as_it_was = not self._traced.changes(at_length=True)
         covered, held = self.audits.covered(state), self.audits.held(state)
 
-        def traced_again() -> dict[str, object]:
+        def traced_again(name: str) -> dict[str, object]:
             trace = self._traced_again(name)
             return trace.fingerprint(held, TraceAudit(trace.graph, name).only_read(covered))
 
-        owner, step = self.audits.owners[name], self._steps[name]
-        return drawn_in_trace(step.function, owner, state.steps[name], traced_again)
+        found = list[Finding]()
+        for name in suspects:
+            again = functools.partial(traced_again, name)
+            found += drawn_in_trace(self._steps[name].function, self.audits.owners[name], state.steps[name], again)
+        if as_it_was:  # what is no plain value is not taken back, such as a date, and need not be looked at
+            self._traced.note()
+        return found
 
     def reset(self) -> None:
         """Forgets the epoch's metrics; the means begin afresh with its first step."""

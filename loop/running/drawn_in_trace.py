@@ -20,20 +20,24 @@ OTHER = (
 )
 
 
+def may_draw(step: object) -> bool:
+    """Returns whether what the function of a step reaches names anything that gives other numbers in each process."""
+    reach = Reach([step])
+    layers = [each for each in reach.objects if isinstance(each, keras.Layer)]
+    return bool(unseeded_generators(reach)) or names_streams(reach, layers) or names_clock(reach)
+
+
 def drawn_in_trace(step: object, owner: str, was: object, traced: Callable[[], object]) -> list[Finding]:
     """Returns that a step would be traced otherwise in another process. Python is left as it was.
 
     Args:
-        step: The function of the step.
+        step: The function of the step, which may draw: to trace it takes as long as it did.
         owner: What to call it.
         was: What it was when it was traced.
         traced: Traces it again, and returns what it is then. It may raise.
     """
     reach = Reach([step])
-    own, layers = unseeded_generators(reach), [each for each in reach.objects if isinstance(each, keras.Layer)]
-    # Only where code names such a thing: to trace it takes as long as it did.
-    if not (own or names_streams(reach, layers) or names_clock(reach)):
-        return []
+    own = unseeded_generators(reach)
     changed, before = Changed([*reach.objects, *reach.functions]), itertools.count()
 
     def again(seed: int) -> object:

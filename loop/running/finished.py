@@ -1,5 +1,6 @@
 """What is known before anything is traced: whether anything is left to run, and the state where nothing is."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
@@ -10,15 +11,26 @@ from loop.data.indexed import IndexedData
 from loop.engine.traced.means import Means
 from loop.engine.traced.results import measured
 from loop.evaluation import Evaluation
+from loop.exact.drawn_names import drawn_arguments
+from loop.exact.text import program_text
 from loop.hook import Hook
 from loop.running.parts import Parts
+from loop.state.derived import Derived, listed
 from loop.state.differences import Description
-from loop.state.rows_in_memory import RowsInMemory
+from loop.state.rows_in_memory import TEXT, RowsInMemory
+from loop.state.settled import is_settled
 from loop.state.training_state import TrainingState
+from loop.state.variables import said_of
 from loop.steps import Step
 from loop.stops import Stops
 from loop.tensors import read
 
+log = logging.getLogger("exactloop")
+ADAPTED = (
+    "%s other values in this process than when the run began, which goes on with those that it began with. If they "
+    "come of what was drawn, or shuffled, without a seed, as by adapt, that is right. If the data were edited, start "
+    "afresh in another directory."
+)
 Names: TypeAlias = Sequence[Sequence[str]]  # of the values of a step: those that float32 holds, and the others
 
 
@@ -128,6 +140,28 @@ def recall_counts(parts: Parts, saved: Saved) -> None:
         for name, cursor, earlier in rows.earlier(saved.notes, saved.rows, sure=True):
             if name in others:
                 others[name].recall_count(cursor, earlier)
+
+
+def recall_derived(parts: Parts, saved: Saved) -> None:
+    """Lets layers derive what they did when the run began, if a program without a seed has adapted them otherwise now.
+
+    Before anything is traced, because what is traced has that as constants.
+    """
+    deriving, text = {id(variable) for variable in Derived(parts.given).variables()}, program_text()
+    if not deriving or text.number != saved.notes.get(TEXT) or is_settled():
+        return
+    if not (text.draws or drawn_arguments(frozenset(["adapt"]))):
+        return
+    state, then = parts.gather(Means((), ())), saved.description["variables"]
+    now = {path: variable for path, variable in state.variables.items() if id(variable) in deriving}
+    if any(then.get(path) != said_of(variable) for path, variable in now.items()):
+        return  # which is refused
+    values = saved.values(now)
+    if names := values and state.derived.other_with({id(now[path]): value for path, value in values.items()}):
+        for path, value in values.items():
+            now[path].assign(value)
+        state.derived.again()
+        log.warning(ADAPTED, listed(names))
 
 
 def untraced(

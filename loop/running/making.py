@@ -14,7 +14,7 @@ from loop.hook import Hook
 from loop.numbered import numbered
 from loop.running.caught_up import CaughtUp
 from loop.running.compiled import Compiled
-from loop.running.finished import Untraced, recall_counts, saved_by, untraced
+from loop.running.finished import Untraced, recall_counts, recall_derived, saved_by, untraced
 from loop.running.parts import Parts
 from loop.state.position import Position
 from loop.state.rates import LoggedRates
@@ -111,6 +111,7 @@ class Making:
         saved = saved_by(self._parts)
         if saved is not None:
             recall_counts(self._parts, saved)
+            recall_derived(self._parts, saved)
         self._untraced = untraced(self._parts, saved, self._gather, stops)
         if self._untraced is None:
             return False

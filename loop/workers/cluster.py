@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +24,10 @@ IN_THREADS = (
 FORGOTTEN = (
     "A step has trained on the rows of one worker without loop.average or loop.total, or a hook with everywhere=False "
     "has changed them, or Python in one worker has done what it has not in another, such as to draw a number"
+)
+REPORTED = (
+    "A hook has reported a value in one worker alone, or other values in each: call moment.report(...) in all of them, "
+    "not below `if workers.rank == 0:`, and with what is the same in all. What is not, such as a time, print or write"
 )
 OTHER_BATCHES = (
     "The batches that they have read are others, or what makes them stands elsewhere. What Python makes, such as a "
@@ -105,6 +109,26 @@ class Workers:
             raise RuntimeError(self._apart(at))
         return said[:, 1 : 1 + len(numbers)]
 
+    def wait(self, at: str) -> None:
+        """Waits until all workers have called this, for what one of them prepares for all:
+
+            if workers.rank == 0:
+                download("data.npz")
+            workers.wait("the data are there")
+
+        Args:
+            at: For what, in words, for who has gone another way.
+
+        Raises:
+            RuntimeError: If another one fails meanwhile, or goes another way.
+        """
+        if self.are_several:
+            with self.needed():
+                try:
+                    self.exchange(at=at)
+                except tf.errors.OpError as error:  # the others' failure, in TensorFlow's words
+                    raise self.failed(error) from None
+
     def _apart(self, at: str) -> str:
         """Returns what to say if not all workers are at the same place; all of them call this."""
         key = f"at/{self.exchanges}/{{}}"
@@ -138,9 +162,13 @@ class Workers:
             if self.are_several:
                 self._needing.release()
 
-    def why_apart(self, paths: Iterable[str]) -> str:
+    def why_apart(self, paths: Collection[str]) -> str:
         """Returns what it is likely to come of that workers hold other values under some paths, in a sentence."""
-        return OTHER_BATCHES if any(path.startswith(("position/seen/", "data/")) for path in paths) else FORGOTTEN
+        if any(path.startswith(("position/seen/", "data/")) for path in paths):
+            return OTHER_BATCHES
+        # What hooks and the history have of that follows; if it comes of the training, that has drifted as well.
+        is_of_hooks = all(path.startswith(("history/", "hooks/")) for path in paths)
+        return REPORTED if is_of_hooks and any("/last_reported/" in path for path in paths) else FORGOTTEN
 
     def turn(self) -> int:
         """Returns another number each time, the same in all workers, which have to ask for it in the same order."""

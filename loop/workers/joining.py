@@ -10,11 +10,12 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
 
 import numpy as np
 import tensorflow as tf
+from numpy.random.mtrand import get_bit_generator
 
 from loop.errors.kinds import shown
 from loop.tf_internals import CAUGHT, begin_coordination, config_key_value, is_in_use
@@ -27,6 +28,7 @@ from loop.workers.store import OfCluster
 from loop.workers.tf_config import of_tf_config
 
 log = logging.getLogger("exactloop")
+JOINED = "EXACTLOOP_JOINED"  # in the environment of a worker and of what it starts: its process and its address
 SAID_WITHIN = 3.0  # seconds in which TensorFlow says what it has caught: it looks once in a second
 ELSE = (
     "Every process trains, and the first one also saves: write TF_CONFIG with one list of addresses, under 'worker', "
@@ -59,11 +61,12 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
 
     The same script is started once for each device. Which processes there are is read from `TF_CONFIG`, as
     `exactloop launch` and Kubeflow set it, or from SLURM; without any of that nothing is done, and the script runs in
-    one process as it would without this line. Waits for the others, and logs for whom.
+    one process as it would without this line. Waits for the others, and logs for whom. A process that a worker starts,
+    such as one of a pool, is no worker, and runs alone.
 
     Each process then trains on its own rows of every batch, and holds all of the state: after every step, all have the
     same bits. Python's, NumPy's and Keras' random numbers begin alike in all of them; what `tf.random` draws before the
-    loop is made needs a seed. With `keras.utils.set_random_seed(1)` after this line, runs are repeatable.
+    loop is made needs a seed. With `keras.utils.set_random_seed(1)`, before this line or after it, runs are repeatable.
 
     Args:
         resolver: Who is there, if that is to be found out in another way: with its `task_type` and `task_id` set.
@@ -82,7 +85,7 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
     if resolver is None:
         return here()
     rank, addresses = _members(resolver)
-    if len(addresses) < 2:
+    if len(addresses) < 2 or _is_of_worker(addresses):
         return here()
     if tf.distribute.has_strategy():
         raise RuntimeError("connect() is called outside of any strategy.scope(), as the first line of a script.")
@@ -110,6 +113,7 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
     _refuse_another()
     # From here on loops are of several workers; those that were made before are of one.
     become(workers)
+    os.environ[JOINED] = f"{os.getpid()} {addresses[rank]}"
     # At the end of the process: who is done early waits there, so that the store is there for the others.
     atexit.register(workers.failures.leave)
     _told(workers.failures)
@@ -162,11 +166,19 @@ def check_joined() -> None:
     """
     with contextlib.suppress(ValueError, TypeError, AttributeError):  # it is written for somebody else, then
         config = json.loads(os.environ.get("TF_CONFIG", "{}"))
-        count = sum(len(config.get("cluster", {}).get(kind, [])) for kind in MEMBERS)
-        if count > 1 and config.get("task", {}).get("type") in MEMBERS:
-            raise RuntimeError(NOT_JOINED.format(count))
+        addresses = [address for kind in MEMBERS for address in config.get("cluster", {}).get(kind, [])]
+        is_one = config.get("task", {}).get("type") in MEMBERS and not _is_of_worker(addresses)
+        if len(addresses) > 1 and is_one:
+            raise RuntimeError(NOT_JOINED.format(len(addresses)))
     if (count := tasks()) > 1:
         _warn_of_tasks(count)
+
+
+def _is_of_worker(addresses: Collection[str]) -> bool:
+    """Returns whether one of these workers has started this process, as one of a pool that runs the script's first
+    lines again: it has its environment, and is no worker."""
+    process, _, address = os.environ.get(JOINED, "").partition(" ")
+    return process != str(os.getpid()) and address in addresses
 
 
 @functools.cache
@@ -220,14 +232,21 @@ def _refuse_another() -> None:
 
 
 def share_seed(workers: Workers) -> None:
-    """Lets Python's and NumPy's random numbers begin alike in all workers, from a seed that the chief draws.
+    """Lets Python's and NumPy's random numbers begin alike in all workers: as they stand in the chief, if its program
+    has seeded them before, as by `keras.utils.set_random_seed`; else from a seed that it draws.
 
     Whatever has no seed of its own begins with these: Keras' layers and generators, the orders of data. TensorFlow's
     global seed is left alone: it counts as set by the program, and would be another one when this is started again.
     """
     if workers.is_chief:
-        # 31 bits, which NumPy takes for a seed; of the system, and of no stream that the program has set.
-        workers.put("seed", random.SystemRandom().getrandbits(31))
-    seed = int(str(workers.get("seed")))
-    random.seed(seed)
-    np.random.seed(seed)
+        if isinstance(get_bit_generator().seed_seq, np.random.SeedSequence):  # entropy: nobody has seeded it
+            # 31 bits, which NumPy takes for a seed; of the system, and of no stream that the program has set.
+            seed = random.SystemRandom().getrandbits(31)
+            random.seed(seed)
+            np.random.seed(seed)
+        kind, keys, *rest = np.random.get_state(legacy=True)
+        workers.put("streams", json.dumps([random.getstate(), [kind, np.asarray(keys).tolist(), *rest]]))
+    (version, words, gauss), (kind, keys, *rest) = json.loads(str(workers.get("streams")))
+    np.random.seed(0)  # so that what began with entropy here counts as seeded, as it does in the chief
+    random.setstate((version, tuple(words), gauss))
+    np.random.set_state((kind, np.array(keys, np.uint32), *rest))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 ALONE = (
     "Whatever waits for all workers is called by all: loop.evaluate, loop.roll_back, loop.run and loop.rehearse. So a "
     "hook that calls one of them has not everywhere=False, and the call is not below an `if` that only some of the "
-    "workers enter, as in `if loop.workers.rank == 0:`"
+    "workers enter, as in `if workers.rank == 0:`"
 )
 OTHER_BATCHES = (
     "Workers have not equally many batches: {} is in a step for which {} has none, and neither would ever go on. All "

@@ -422,6 +422,27 @@ def test_numbers_that_data_are_given_and_that_were_drawn_are_those_of_the_first_
 
 
 @pytest.mark.more
+def test_a_layer_of_the_model_has_what_it_was_adapted_to_in_the_first_process(tmp_path: Path) -> None:
+    body = (
+        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "normal, train = layers.Normalization(), Dataset.from_tensor_slices((x, x[:, :1])).shuffle(48).batch(16)\n"
+        "normal.adapt(train.take(2).map(lambda x, y: x))\n"
+    )
+    program = Program(tmp_path, body)
+    text = program.file.read_text().replace("keras.Input([3]), ", "keras.Input([3]), normal, ")
+    program.file.write_text(text)
+    whole = program.run("whole")
+    assert "adapted" not in (tmp_path / "whole.log").read_text()
+    cut = program.cut("whole", 4)
+    assert program.run(cut, 7)[0] == whole[0][:7]
+    assert program.run(cut) == whole
+    said = [line for line in (tmp_path / f"{cut}.log").read_text().splitlines() if "by adapt" in line]
+    assert [line[:61] for line in said] == ["WARNING:exactloop:Layer 'normalization' derives other values "] * 2
+    program.file.write_text(f"{text}# edited\n")  # somebody may have adapted it to something else
+    assert "which in the checkpoint are others" in program.start(program.cut("whole", 5)).stderr
+
+
+@pytest.mark.more
 @pytest.mark.parametrize(
     "train",
     [

@@ -297,11 +297,11 @@ def test_layers_of_steps_that_seem_to_be_adapted_to_what_was_shuffled_are_warned
     if rows is not None:
         layer.adapt(rows)
     monkeypatch.setattr(warned, "drawn_arguments", lambda names, *_: names)
-    warned.warn_of_adapted([lambda x: layer(x)])
+    warned.warn_of_adapted([lambda x: layer(x)], [])
     assert ["were adapted, 'seen', to data" in record.message for record in caplog.records] == [True] * is_said
     monkeypatch.setattr(warned, "drawn_arguments", lambda *_: [])  # of data that are the same in each process
     caplog.clear()
-    warned.warn_of_adapted([lambda x: layer(x)])
+    warned.warn_of_adapted([lambda x: layer(x)], [])
     assert not caplog.records
 
 

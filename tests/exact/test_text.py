@@ -51,6 +51,29 @@ def test_what_the_program_imports_belongs_to_it_and_libraries_do_not(
     assert text.program_text().number
 
 
+@pytest.mark.parametrize("beside", [True, False], ids=["beside the script", "elsewhere"])
+def test_what_pip_has_put_into_a_directory_of_its_own_is_no_part_of_the_program(
+    main: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, beside: bool
+) -> None:
+    alone = script(main, tmp_path, "import frames, rows")
+    target = tmp_path if beside else tmp_path / "target"
+    info = target / "frames-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: frames\nVersion: 1.0\n")
+    (info / "RECORD").write_text("frames/__init__.py,,\nframes-1.0.dist-info/RECORD,,\n")
+    (target / "train.egg-info").mkdir()  # of what is being edited
+    (target / "train.egg-info" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: train\nVersion: 1.0\n")
+    (target / "train.egg-info" / "SOURCES.txt").write_text("rows.py\n")
+    monkeypatch.syspath_prepend(str(target))
+    for name, belongs in (("frames/__init__", False), ("rows", True)):
+        module = types.ModuleType(name.partition("/")[0])
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        module.__file__ = str(target / f"{name}.py")
+        Path(module.__file__).parent.mkdir(exist_ok=True)
+        Path(module.__file__).write_text("rows = 1")
+        assert (text.program_text() != alone) == belongs
+
+
 def test_of_a_notebook_it_is_that_of_its_cells_and_of_what_was_typed_nobody_knows(main: types.ModuleType) -> None:
     assert text.program_text() == Text(0, draws=False)
     main.In = ["", "x = np.random.normal()"]

@@ -109,6 +109,15 @@ def test_each_worker_knows_who_it_is_and_is_told_apart(script: Callable[[str], s
     assert err == sorted(["'' no end of the line", *(f"[{rank}] '' no end of the line" for rank in (1, 2))])
 
 
+def test_sets_have_one_order_in_all_workers(script: Callable[[str], str]) -> None:
+    """And in all starts, as labels have that are numbered in it; unless the environment says otherwise."""
+    path = script('print(hash("a"))')
+    status, first, _ = launch("--workers=2", path)
+    assert (status, len({line.removeprefix("[1] ") for line in first})) == (0, 1)
+    assert launch("--workers=2", path)[1] == first
+    assert launch("--workers=2", path, PYTHONHASHSEED="7")[1] != first
+
+
 def test_lines_are_passed_on_whole(script: Callable[[str], str]) -> None:
     path = script('for i in range(300):\n    os.write(1, b"%d " % rank * 200 + b"\\n")\nos.write(1, b"x" * 200_000)')
     status, out, _ = launch("--workers=3", path)

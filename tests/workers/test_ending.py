@@ -92,6 +92,18 @@ def test_an_exception_in_one_ends_all_and_is_named(where: str, tmp_path: Path) -
     assert "has failed: ValueError: no more of this" in other.said.strip().splitlines()[-1]
 
 
+@pytest.mark.more
+def test_what_one_prepares_is_waited_for_and_its_failure_is_told_in_words(tmp_path: Path) -> None:
+    plan = [["prepared", str(tmp_path / "there")], ["prepared", str(tmp_path / "never")]]
+    with running(plan, 2, tmp_path) as cluster:
+        failing, other = cluster.ended()
+    assert (failing.code, other.code) == (1, 1)
+    assert failing.said.strip().splitlines()[-1] == "OSError: no network"
+    assert "worker 1 has read of it." in other.said
+    assert other.said.strip().splitlines()[-1].endswith("has failed: OSError: no network")
+    assert "CollectiveGather" not in other.said
+
+
 @pytest.mark.long
 def test_what_is_asked_for_by_all_at_once_changes_no_bit(tmp_path: Path) -> None:
     plan = [["halted", "2000", *how] for how in (["at random"], [], ["each"])]

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import loop
 from hooks.checkpoint.record.environment import environment
-from loop import ArrayData, Hook, Loop, StreamData, average, total
+from loop import ArrayData, Hook, Loop, Step, StreamData, average, total
 from loop.exact.graph import operations
 from loop.state.randomness import global_seed, untouched
 from loop.workers import joining, sums, together
@@ -66,6 +66,20 @@ def test_random_numbers_begin_alike_and_a_seed_counts_as_set_only_if_the_program
     assert drawn[0] == drawn[1]
 
 
+def test_a_seed_that_was_set_before_is_kept() -> None:
+    """All begin with the numbers that one process without a cluster has."""
+    store = InProcess()
+    with untouched():
+        for rank, seed in ((0, 3), (1, None)):
+            random.seed(3)
+            np.random.seed(seed)
+            share_seed(Workers(rank, ("10.0.0.0:1234", "10.0.0.1:1234"), store))
+            assert (random.random(), np.random.normal()) == (
+                random.Random(3).random(),
+                np.random.RandomState(3).normal(),
+            )
+
+
 def test_without_a_cluster_nothing_is_connected_and_nothing_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TF_CONFIG", raising=False)
     workers = loop.connect()
@@ -91,6 +105,21 @@ def test_a_process_that_has_not_joined_the_others_is_refused(monkeypatch: pytest
     with pytest.raises(RuntimeError, match=r"names 2 workers.*Write loop\.connect\(\).*take TF_CONFIG out"):
         Loop(step, ArrayData(X, batch_size=4), state=state)
     monkeypatch.delenv("TF_CONFIG")
+    Loop(step, ArrayData(X, batch_size=4), state=state)
+
+
+def test_what_a_worker_starts_is_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of a pool that runs the lines of the script again; it has the environment of its worker."""
+    cluster = {"worker": ["10.0.0.1:1234", "10.0.0.2:1234"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}}))
+    step, state = linear(average)
+    for joined in (f"{os.getpid()} 10.0.0.2:1234", "1 10.0.0.3:1234"):  # itself, started anew; of another cluster
+        monkeypatch.setenv(joining.JOINED, joined)
+        with pytest.raises(RuntimeError, match="has not joined the others"):
+            Loop(step, ArrayData(X, batch_size=4), state=state)
+    monkeypatch.setenv(joining.JOINED, "1 10.0.0.2:1234")
+    assert loop.connect() is here()
+    assert not here().are_several
     Loop(step, ArrayData(X, batch_size=4), state=state)
 
 
@@ -213,6 +242,50 @@ def test_a_second_optimizer_is_looked_at_too(one_of: Callable[[int, int], None])
 
     with pytest.raises(ValueError, match="by SGD 'second'"):
         Loop(step, ArrayData(X, batch_size=4), state={**state, "w": more["weights"], "o": more["optimizer"]}).audit()
+
+
+class Generator(keras.Model):
+    """Weights that are trained by rows, and others by what is drawn and goes through the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judge, self.maker = keras.layers.Dense(1), keras.layers.Dense(3)
+        self.second, self.seeds = keras.optimizers.Adam(name="second"), keras.random.SeedGenerator(1)
+
+    def train_step(self, batch: tf.Tensor) -> dict:
+        loss = tf.constant(0.0)
+        for layer, optimizer in ((self.judge, self.optimizer), (self.maker, self.second)):
+            with tf.GradientTape() as tape:
+                noise = keras.random.normal([tf.shape(batch)[0], 2], seed=self.seeds)
+                loss = tf.reduce_mean(self.judge(self.maker(noise)))
+                loss -= tf.reduce_mean(self.judge(batch)) if layer is self.judge else 0.0
+            gradients = tape.gradient(loss, layer.trainable_variables)
+            optimizer.apply(average(gradients) if layer is self.judge else gradients, layer.trainable_variables)
+        return {"loss": loss}
+
+
+def test_what_is_trained_by_drawn_numbers_alone_is_averaged_too(
+    one_of: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the generator of a GAN: its loss has no rows, and weights that were averaged are behind it."""
+    one_of(0, 2)
+    averaged, usual = list[int](), sums.TracedStep.average
+    monkeypatch.setattr(
+        sums.TracedStep, "average", lambda step, given: averaged.append(len(given)) or usual(step, given)
+    )
+    model = Generator()
+    model.compile(keras.optimizers.Adam())
+    Loop(loop.keras_steps(model)[0], ArrayData(X, batch_size=4), state={"model": model}).audit()
+    assert averaged == [2, 2]
+    with pytest.raises(ValueError, match="rows alone, by Adam 'second'"):
+        Loop(Step(model.train_step), ArrayData(X, batch_size=4), state={"model": model}).audit()
+
+
+def test_what_a_hook_has_reported_otherwise_is_told_from_a_forgotten_average() -> None:
+    """It is in the history, too; of weights that have drifted, both come."""
+    reported = ["history/cells", "hooks/probe/last_reported/values"]
+    assert "call moment.report(...) in all of them" in here().why_apart(reported)
+    assert "loop.average" in here().why_apart([*reported, "weights"])
 
 
 @pytest.mark.more

@@ -141,6 +141,18 @@ def data_of(count: int) -> ArrayData:
     return ArrayData(rows(count), batch_size=4, seed=3)
 
 
+def prepared(workers: loop.workers.cluster.Workers, path: str) -> dict:
+    """The first one writes a file that all read, or fails to."""
+    if workers.rank == 0:
+        time.sleep(1.0)
+        if path.endswith("never"):
+            raise OSError("no network")
+        Path(path).write_text("of it")
+    workers.wait("the file is there")
+    print(f"worker {workers.rank} has read {Path(path).read_text()}.", flush=True)
+    return {}
+
+
 def forgotten(workers: loop.workers.cluster.Workers, *directory: str) -> dict:
     """A step that applies its gradients by hand, and forgets to average them."""
     weights = tf.Variable(tf.zeros([3, 1]), name="weights")
@@ -672,6 +684,7 @@ CASES: dict[str, Callable[..., dict]] = {
     for each in (
         *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, padded, reduced, across, measured, indexed),
         *(
+            prepared,
             generated,
             halted,
             by_time,

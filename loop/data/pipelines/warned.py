@@ -112,11 +112,18 @@ def warn_of_hooks(functions: Mapping[str, Iterable[object]]) -> None:
             log.warning(OF_HOOK, hook, ", ".join(names))
 
 
-def warn_of_adapted(steps: Iterable[object]) -> None:
-    """Says so if layers of steps seem to be adapted to what was drawn: what these are traced with stays as it is."""
+def warn_of_adapted(steps: Iterable[object], kept: Iterable[keras.Layer]) -> None:
+    """Says so if layers of steps seem to be adapted to what was drawn: what these are traced with stays as it is.
+
+    Args:
+        steps: What the steps call.
+        kept: Layers whose variables a checkpoint has, from which they derive all that they compute with.
+    """
     if not drawn_arguments(frozenset(["adapt"]), unseeded()):
         return
     adapted = [thing for thing in Reach(steps).objects if isinstance(thing, keras.Layer) and _is_adapted(thing)]
+    known = {id(layer) for layer in kept if isinstance(layer, keras.layers.Normalization)}
+    adapted = [layer for layer in adapted if id(layer) not in known]
     within = {id(part) for layer in adapted for part in attributes(layer).values()}  # one for texts has one for words
     if names := [repr(layer.name) for layer in adapted if id(layer) not in within]:
         log.warning(OF_DATA, ", ".join(dict.fromkeys(names)))

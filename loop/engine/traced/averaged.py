@@ -8,6 +8,7 @@ import tensorflow as tf
 from loop.engine.traced.followed import followed, kept_in
 from loop.exact.graph import called, operations
 from loop.exact.origins import origins
+from loop.tf_internals import APART
 from loop.workers.collective import number_of
 from loop.workers.sums import TracedStep
 
@@ -59,8 +60,9 @@ def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
 
 
 def _is_beside(step: TracedStep, tensors: Sequence[tf.Tensor]) -> bool:
-    """Returns whether something of this worker's rows comes to one of some tensors by a way on which there is no such
-    sum; how many rows the batch has of which these are a part, is the same for all."""
+    """Returns whether something of this worker's rows, or of what it draws for them, as a generator's noise, comes to
+    one of some tensors by a way on which there is no such sum; how many rows the batch has of which these are a part,
+    is the same for all."""
 
     def ends(each: tf.Tensor) -> bool:
         # Whatever a variable holds is looked at below: a weight is the same in all workers, a kept gradient may not be.
@@ -73,7 +75,7 @@ def _is_beside(step: TracedStep, tensors: Sequence[tf.Tensor]) -> bool:
     def is_own(each: tf.Tensor) -> bool:
         # An argument of the step itself, such as the batch.
         is_argument = each.op.type == "Placeholder" and each.dtype != tf.resource
-        return is_argument and not any(each is other for other in of_all)
+        return APART in each.op.name or (is_argument and not any(each is other for other in of_all))
 
     # All at once: clipped together, they have all that is behind them in common.
     return any(map(is_own, followed(origins(tensors, ends), ends, kept_in)))

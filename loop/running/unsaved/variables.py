@@ -45,8 +45,8 @@ LOST = (
 
 IN_ALL = (
     "Hook %r is called in each of the workers and, unless the name of the file says which one, all write to the same. "
-    "Set everywhere = False on its class, so that it is called in the first one alone; or have it write below `if "
-    "loop.workers.rank == 0:`."
+    "Set everywhere = False on its class, so that it is called in the first one alone; or have it write below "
+    "`if workers.rank == 0:`, where workers is what loop.connect() has returned."
 )
 DRAWN = (
     "Hook %r draws from a stream that cannot be saved: %s. A run that goes on from a checkpoint draws other numbers. "
