@@ -33,8 +33,9 @@ PERHAPS_EDITED = (
     "resume_changed='warn')."
 )
 DRAWN = (
-    " If they were drawn, that is right; with keras.utils.set_random_seed(1) at its beginning, a new run has the same "
-    "each time. If they were edited, start afresh in another directory to train on what is there now."
+    " If they were drawn, that is right; but what the program itself splits off, to test on when the run is over, is "
+    "of this process, and may have been trained on. With keras.utils.set_random_seed(1) at its beginning, a new run "
+    "has the same each time. If they were edited, start afresh in another directory to train on what is there now."
 )
 Read = Callable[[], Mapping[str, tf.Tensor]]
 Cursor = Mapping[str, int]

@@ -177,7 +177,9 @@ class Life:
 
 @pytest.mark.more
 @pytest.mark.parametrize("data", [None, Dataset], ids=["arrays", "slices"])
-def test_rows_that_are_split_without_a_seed_go_back_to_where_they_were(data: Dataset | None, tmp_path: Path) -> None:
+def test_rows_that_are_split_without_a_seed_go_back_to_where_they_were(
+    data: Dataset | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert not randomness.is_seeded()
     orders = [random.Random(n).sample(range(24), 24) for n in range(3)]
     whole = Life(tmp_path / "whole", split(data, orders[0])).run(epochs=3)
@@ -185,8 +187,16 @@ def test_rows_that_are_split_without_a_seed_go_back_to_where_they_were(data: Dat
         for file in (tmp_path / "whole").glob(f"ckpt-{step}.*"):
             (tmp_path / str(step)).mkdir(exist_ok=True)
             (tmp_path / str(step) / file.name).hardlink_to(file)
+        caplog.clear()
         assert Life(tmp_path / str(step), split(data, orders[1])).run(steps=7)[0] == whole[0][:7]
+        told = [record for record in caplog.records if "is done with rows that were trained on" in record.getMessage()]
+        assert [record.levelname for record in told] == ["WARNING"] * 2
+        caplog.clear()
         assert Life(tmp_path / str(step), split(data, orders[2])).run(epochs=3) == whole
+    caplog.clear()
+    shuffled = [*random.Random(4).sample(orders[0][:16], 16), *orders[0][16:]]  # which is no other split
+    Life(tmp_path / "2", split(data, shuffled)).run(epochs=4)
+    assert "trained on" not in caplog.text
 
 
 @pytest.mark.more

@@ -19,7 +19,7 @@ import tensorflow as tf
 from hooks import Checkpoint
 from loop import ArrayData, At, Every, Halt, Hook, Loop, Moment
 from loop.running.unsaved.variables import Unsaved
-from loop.workers.cluster import Workers, become
+from loop.workers.cluster import Workers, become, here
 
 SAID = "changes what no checkpoint holds"
 
@@ -866,11 +866,20 @@ def test_a_file_that_each_of_several_workers_writes_is_named_as_such(
     class InOne(Writes):
         everywhere = False
 
+    class Saves(Hook):
+        def on_epoch_end(self, moment: Moment) -> None:
+            np.save(tmp_path / "c.npy", np.zeros(moment.epoch))
+
+    class SavesInOne(Hook):
+        def on_epoch_end(self, moment: Moment) -> None:
+            if here().rank == 0:
+                np.save(tmp_path / "d.npy", np.zeros(moment.epoch))
+
     before = become(Workers(0, ("10.0.0.1:1", "10.0.0.2:1")))
     try:
-        unsaved = Unsaved([Writes(tmp_path / "a.txt"), InOne(tmp_path / "b.txt")], ())
+        unsaved = Unsaved([Writes(tmp_path / "a.txt"), InOne(tmp_path / "b.txt"), Saves(), SavesInOne()], ())
     finally:
         become(before)
     unsaved.warn()
-    (line,) = [each.getMessage() for each in caplog.records if "each of the workers" in each.getMessage()]
-    assert line.startswith("Hook 'writes' is called in each of the workers")
+    lines = [each.getMessage() for each in caplog.records if "each of the workers" in each.getMessage()]
+    assert [line.partition(" is called")[0] for line in lines] == ["Hook 'writes'", "Hook 'saves'"]

@@ -60,8 +60,9 @@ class ArrayRows:
         """Puts the rows where they were when the run began, or, if there are others now, those that there were."""
         if not self.values() or cursor.get(CONTENT, self._number()) == self._number():
             return
-        if any(self._fit(columns, cursor) for columns in as_noted(self._rows(), self._pool, cursor)):
-            say_order("The rows of the arrays are", earlier)
+        (now,), then = self._rows(), as_noted(self._rows(), self._pool, cursor)
+        if any(self._fit(columns, cursor) for columns in then):
+            say_order("The rows of the arrays are", earlier, [(now, Rows(then[0]))])
         elif self._fit(earlier.tensors(), cursor):
             earlier.taken()
 

@@ -31,6 +31,10 @@ NOT_NOTED = (
     "that shuffles them otherwise cannot resume this run. Call keras.utils.set_random_seed(1) before they are shuffled."
 )
 AS_DRAWN = "%s in the order that was drawn, without a seed, when the run began."
+OF_A_SPLIT = (
+    " This process has split off others: what the program itself does with its part, such as a test when the run is "
+    "over, is done with rows that were trained on. Call keras.utils.set_random_seed(1) at its beginning, in new runs."
+)
 CHANGED = " The program was changed since: if you have set another order, start afresh in another directory."
 SLICES, ONE, LIST = "TensorSlice", "Tensor", "List"  # the kinds of stages that are made of tensors
 MAKES = {
@@ -146,13 +150,19 @@ def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], cursor: Mapping[str, in
     return found
 
 
-def say_order(what: str, earlier: Earlier) -> None:
-    """Says that rows are where they were when the run began: a warning, if somebody may have put them elsewhere."""
+def say_order(what: str, earlier: Earlier, pairs: Iterable[tuple[Rows, Rows]]) -> None:
+    """Says that rows are where they were when the run began: a warning, if somebody may be misled by that.
+
+    Args:
+        what: Which rows.
+        earlier: What was kept.
+        pairs: The rows as this process has them, and as they were when the run began.
+    """
     OF_ANOTHER.set()
-    if earlier.same_program or not program_text().number:
-        log.info(AS_DRAWN, what)
-    else:
-        log.warning(AS_DRAWN + CHANGED, what)
+    is_other = [not np.array_equal(np.sort(now.digests), np.sort(then.digests)) for now, then in pairs]
+    split = OF_A_SPLIT if any(is_other) else ""
+    changed = "" if earlier.same_program or not program_text().number else CHANGED
+    log.log(logging.WARNING if changed or split else logging.INFO, AS_DRAWN + changed + split, what)
 
 
 def are_alike(stage: tf.data.Dataset, columns: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> bool:

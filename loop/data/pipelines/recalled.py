@@ -63,7 +63,8 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
             numbers = arguments.as_noted(one.dataset, cursor)
             one = one.with_others(dataclasses.replace(one.exchanged, numbers=numbers))
     if before := _that_was(as_drawn(one, cursor, pool, earlier), cursor):
-        lists.say_order("The data are", earlier)
+        pairs = [(rows, before.lists[stage]) for stage, rows in one.lists.items()]
+        lists.say_order("The data are", earlier, pairs)
     elif (before := _that_was(_of_others(one, cursor, earlier), cursor)) and _are_moved(one, earlier):
         earlier.taken()  # if it is functions alone that have others, that is said by them
     if before and (said := arguments.said(before.dataset, before.exchanged.numbers)):

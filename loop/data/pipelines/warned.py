@@ -50,8 +50,8 @@ OF_HOOK = (
 )
 OF_DATA = (
     "Steps use layers that were adapted, %s, to data that were drawn or shuffled, as far as the text of the program "
-    "says, in a process that has no seed. Another process has other words or numbers in them, also if only their order "
-    f"is another one, and then it cannot resume this run. {SEED_FIRST}"
+    "says, in a process that has no seed. A process that draws other rows has other words in them, and one that reads "
+    f"them in another order has other boundaries of bins: then it cannot resume this run. {SEED_FIRST}"
 )
 OF_TWO = (
     "This run begins with what this process has drawn, and another run of it has gone on with rows as an earlier "

@@ -35,6 +35,10 @@ AT_BEGIN = {"on_setup", "on_run_begin", "on_train_begin"}  # of Keras, too
 AT_END = {"on_run_end", "on_train_end"}
 OPENING = {"open", "to_csv"}
 APPENDING = {"".join(mode) for kind in ("a", "ab", "at", "a+", "ab+", "at+") for mode in itertools.permutations(kind)}
+# What writes a file as a whole, in each worker the same one: h5py refuses that, and others leave what is torn.
+WHOLE = {"save", "save_weights", "savez", "savez_compressed", "savetxt", "savefig", "imsave", "dump"}
+WHOLE |= {"write_text", "write_bytes", "to_csv", "to_json", "to_parquet", "to_pickle"}
+WHO = {"rank", "is_chief"}  # of a worker
 WRITER = type(csv.writer(io.StringIO()))
 # Where a statement, or the call of it that opens something, ends.
 ENDS = {"POP_TOP", "BEFORE_WITH", "LOAD_SPECIAL", "RETURN_VALUE"}
@@ -71,6 +75,18 @@ def of_own_files(hook: str, reach: Reach) -> Iterator[str]:
         return
     if names := sorted(files) or sorted({*appended}):
         yield WRITES % (hook, ", ".join(names))
+
+
+def writes_in_all(reach: Reach, *, to_own_files: bool) -> bool:
+    """Returns whether a hook writes files without a look at which of several workers it is called in.
+
+    Args:
+        reach: As above.
+        to_own_files: Whether that has said something.
+    """
+    programs = [function.__code__ for function in reach.functions if is_of_program(function)]
+    named = {name for program in programs for code in codes(program) for name in code.co_names}
+    return not named & WHO and (to_own_files or bool(named & WHOLE))
 
 
 def of_files_needed(hook: Hook) -> Iterator[str]:

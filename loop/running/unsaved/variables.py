@@ -28,7 +28,7 @@ from loop.running.unsaved.counters import (
     of_hooks,
     without_state,
 )
-from loop.running.unsaved.own_files import of_files_needed, of_own_files
+from loop.running.unsaved.own_files import of_files_needed, of_own_files, writes_in_all
 from loop.running.unsaved.used import methods
 from loop.state.plain import Encoded
 from loop.tf_internals import graphs_of, tensorflow_generator
@@ -45,8 +45,8 @@ LOST = (
 
 IN_ALL = (
     "Hook %r is called in each of the workers and, unless the name of the file says which one, all write to the same. "
-    "Set everywhere = False on its class, so that it is called in the first one alone; or have it write below "
-    "`if workers.rank == 0:`, where workers is what loop.connect() has returned."
+    "Have it write below `if workers.rank == 0:`, where workers is what loop.connect() has returned; or set everywhere "
+    "= False on the class of a hook, so that it is called in the first one alone."
 )
 DRAWN = (
     "Hook %r draws from a stream that cannot be saved: %s. A run that goes on from a checkpoint draws other numbers. "
@@ -137,7 +137,7 @@ class Unsaved:
                 said = [*of_own_files(hook, reach)]
                 for each in said:
                     log.warning("%s", each)
-                if said and hook in self._in_all:
+                if hook in self._in_all and writes_in_all(reach, to_own_files=bool(said)):
                     log.warning(IN_ALL, hook)
         for hook, reach in reaches.items():
             if hook not in self._told and (drawn := _drawn_in(reach, self._covered)):
