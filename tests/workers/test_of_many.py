@@ -463,6 +463,22 @@ def test_a_sum_over_rows_is_warned_of(one_of: Callable[[int, int], None], caplog
         assert len([each for each in caplog.messages if "returns 'more', a sum over the rows" in each]) == said
 
 
+def test_the_largest_of_the_rows_is_warned_of(
+    one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And not of the numbers of each row, of which there is a mean."""
+    one_of(0, 2)
+    for function, said in (
+        (tf.reduce_max, 1),
+        (lambda x: 2.0 * tf.reduce_min(x[:, 0]), 1),
+        (lambda x: tf.reduce_mean(tf.reduce_max(x, axis=1)), 0),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "exactloop"):
+            returning(function, rows=3).audit()
+        assert len([each for each in caplog.messages if "the mean of these" in each]) == said
+
+
 @pytest.mark.more
 def test_a_sum_that_is_divided_by_how_many_rows_there_are_is_a_mean(
     one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture
