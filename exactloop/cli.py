@@ -15,6 +15,7 @@ from exactloop import __version__
 from exactloop.helps import HELPS, USAGE
 from exactloop.options import AT_ONCE, COUNTS, HELP, OF, VERSION
 from exactloop.quiet import quiet
+from hooks.shared.plain import escaped
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -123,7 +124,7 @@ def _left(status: int) -> int:
 
 def _say(what: str) -> None:
     if sys.stderr:  # else `print` would take standard output
-        print(what, file=sys.stderr)
+        print(escaped(what), file=sys.stderr)  # names, and what is read in files, are no orders to the terminal
 
 
 def _refuse_twice(given: Sequence[str]) -> None:

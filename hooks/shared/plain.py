@@ -7,9 +7,13 @@ def plain(text: str) -> str:
     What is no space, letter, sign or picture, such as an escape character, or one that turns the direction of writing
     round, is shown as Python writes it: `\\x1b`.
     """
-    line = " ".join(text.split())
-    # Most names are printable as they are.
-    return line if line.isprintable() else "".join(c if c.isprintable() else _written(c) for c in line)
+    return escaped(" ".join(text.split()))
+
+
+def escaped(text: str) -> str:
+    """Returns the same of a text with its lines and spaces."""
+    # Most are printable as they are.
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else _written(c) for c in text)
 
 
 def _written(character: str) -> str:

@@ -66,11 +66,12 @@ UNMADE = (
 )
 GENERATOR = (
     "Let the generator or function begin anew at each call. If it draws, let it draw from numpy.random or random "
-    "themselves, which have a seed of their own in each epoch, and not in threads that it starts. Or make the dataset "
-    "of each epoch, and let it draw from a generator that it makes itself of the epoch: StreamData(lambda epoch: "
-    "tf.data.Dataset.from_generator(function, args=[epoch], ...), resume='replay'), where function(epoch) begins with "
-    "rng = numpy.random.default_rng(epoch). Of what a hook changes, such as labels, let it yield the numbers of the "
-    "rows; put the labels into a tf.Variable, and that into state, and read them in the step: tf.gather(labels, rows)."
+    "themselves, which have a seed of their own in each epoch, not by a shuffle of tf.data within it, and not in "
+    "threads that it starts. Or make the dataset of each epoch, and let it draw from a generator that it makes itself "
+    "of the epoch: StreamData(lambda epoch: tf.data.Dataset.from_generator(function, args=[epoch], ...), "
+    "resume='replay'), where function(epoch) begins with rng = numpy.random.default_rng(epoch). Of what a hook "
+    "changes, such as labels, let it yield the numbers of the rows; put the labels into a tf.Variable, and that into "
+    "state, and read them in the step: tf.gather(labels, rows)."
 )
 DRAWN_IN_TENSORFLOW = (
     "What draws by TensorFlow, as layers of Keras, keras.random and tf.random do, belongs out of Python: .map(lambda "

@@ -214,7 +214,8 @@ def _in_functions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
 def _names_seed(node: ast.AST) -> bool:
     """Returns whether something is called with a seed there, whatever that is."""
     calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
-    return any(each.arg in SEEDED for call in calls for each in call.keywords)
+    begun = any(path_of(call)[0] in STREAMS and call.args for call in calls)
+    return begun or any(each.arg in SEEDED for call in calls for each in call.keywords)
 
 
 def _without_seeded(node: ast.AST) -> Iterator[ast.AST]:

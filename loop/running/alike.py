@@ -55,9 +55,10 @@ def check_program(parts: Parts, state: TrainingState) -> None:
             "versions": {**versions, "numpy": np.__version__},
             "kernels": kernels,
             "run": {"epochs": parts.stops.epochs, "steps": parts.stops.steps},
-            "hooks": {hook.name: type(hook).__name__ for hook in parts.hooks},
+            # Those that the first worker alone calls, it alone may have.
+            "hooks": {hook.name: type(hook).__name__ for hook in parts.hooks if hook.everywhere},
             # They exchange something in turns.
-            "order of": {"hooks": [hook.name for hook in parts.hooks]},
+            "order of": {"hooks": [hook.name for hook in parts.hooks if hook.everywhere]},
             "hook": {f"{hook.name}({name}=...)": said for hook in parts.hooks for name, said in _given(hook).items()},
             "evaluations": parts.evaluations.describe(),
             **state.describe(),

@@ -7,7 +7,7 @@ import pytest
 
 from loop.exact import drawn_names as module
 from loop.exact.assigned import BY_TENSORFLOW
-from loop.exact.drawn_names import drawn_arguments, drawn_names, drawn_themselves, reads_drawn
+from loop.exact.drawn_names import OF_PYTHON, drawn_arguments, drawn_names, drawn_themselves, reads_drawn
 from loop.exact.drawn_shapes import drawn_shapes
 
 
@@ -138,6 +138,12 @@ def test_they_are_followed_through_modules(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_is_drawn_itself(text: str, drawn: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     found(monkeypatch, script="import keras\nimport numpy as np\nimport tensorflow as tf\n" + text)
     assert {(place, name.name) for place, name in drawn_themselves(frozenset([BY_TENSORFLOW]))} == drawn
+
+
+def test_a_stream_that_is_given_a_seed_gives_what_it_always_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = "np.random.default_rng(%s).normal(size=3)"
+    found(monkeypatch, script=f"import numpy as np\ny = {drawn % ''}\nz = {drawn % 'SEED'}")
+    assert {name.name for _, name in drawn_themselves(OF_PYTHON)} == {"y"}
 
 
 MEAN, SCALE, HELD = 0.5, 2.0, [1.0]

@@ -314,6 +314,29 @@ def test_what_a_hook_gathers_and_another_one_reads_is_not_told_when_a_run_ends(
     assert [line for line in live(3) if "gathers" in line] == []
 
 
+@pytest.mark.parametrize("is_given", [False, True])
+def test_what_a_hook_numbers_checkpoints_of_its_own_by_is_told_and_may_be_saved(
+    is_given: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As scripts have it that saved by themselves before: a resumed run would begin with other numbers."""
+    weight = tf.Variable(0.0)
+    saver = tf.train.Checkpoint(weight=weight)
+    manager = tf.train.CheckpointManager(saver, str(tmp_path / "own"), max_to_keep=2)
+    state = {"weight": weight} | ({"saves": saver.save_counter} if is_given else {})
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"weight": weight.assign_add(tf.reduce_sum(x))}
+
+    loop = Loop(step, ArrayData(tf.ones([4]), batch_size=2), state=state, hooks=[Checkpoint(tmp_path / "ours")])
+
+    @loop.on("epoch_end")
+    def save(_: Moment) -> None:
+        manager.save()
+
+    told = [line for line in said(loop, caplog, 2) if "save_counter" in line]
+    assert len(told) == (not is_given)
+
+
 class Meter:
     """As training loops in Python have one."""
 

@@ -86,6 +86,20 @@ def test_manifests_are_listed_or_it_is_said_why_not(
     assert survives(count, SEED, make, read, spare=2**23) <= count
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_a_later_version_calls_itself_is_no_order_to_the_terminal(
+    command: str, whole: Path, tmp_path: Path
+) -> None:
+    directory = shutil.copytree(whole, tmp_path / "run")
+    said = json.loads((directory / "ckpt-2.json").read_bytes())
+    later = {**content(decode((whole / "ckpt-2.json").read_bytes())), "format": 10**9}
+    for name in ("\ud800", "\x1b[2J"):
+        (directory / "ckpt-2.json").write_bytes(sealed({**later, "writer": {**said["writer"], "exactloop": name}}))
+        status, out, err = printed(command, directory, as_json=False)
+        assert name.encode("unicode_escape").decode() in out + err, (status, out, err)
+        assert all(line.isprintable() for line in (out + err).splitlines())
+
+
 @pytest.mark.parametrize("count", [20, pytest.param(2000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_directories_with_whatever_names_are_listed_or_it_is_said_why_not(

@@ -317,12 +317,16 @@ class Largest(keras.metrics.Metric):
         return self.value + 0.0
 
 
-def measuring(metric: keras.metrics.Metric, name: str | None = None) -> tuple[loop.Step, dict]:
+def measuring(
+    metric: keras.metrics.Metric,
+    name: str | None = None,
+    computed: Callable[[tf.Tensor], tf.Tensor] = lambda result: result,
+) -> tuple[loop.Step, dict]:
     step, state = linear(average)
 
     def measured(batch: tf.Tensor) -> dict:
         metric.update_state(batch)
-        return {**step(batch), **({name: metric.result()} if name else {})}
+        return {**step(batch), **({name: computed(metric.result())} if name else {})}
 
     return loop.Step(measured, metrics={"metric": metric}), state
 
@@ -463,6 +467,22 @@ def test_a_sum_over_rows_is_warned_of(one_of: Callable[[int, int], None], caplog
         assert len([each for each in caplog.messages if "returns 'more', a sum over the rows" in each]) == said
 
 
+def test_the_largest_of_the_rows_is_warned_of(
+    one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And not of the numbers of each row, of which there is a mean."""
+    one_of(0, 2)
+    for function, said in (
+        (tf.reduce_max, 1),
+        (lambda x: 2.0 * tf.reduce_min(x[:, 0]), 1),
+        (lambda x: tf.reduce_mean(tf.reduce_max(x, axis=1)), 0),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "exactloop"):
+            returning(function, rows=3).audit()
+        assert len([each for each in caplog.messages if "the mean of these" in each]) == said
+
+
 @pytest.mark.more
 def test_a_sum_that_is_divided_by_how_many_rows_there_are_is_a_mean(
     one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture
@@ -555,11 +575,13 @@ def test_metrics_of_keras_can_be_added_up(one_of: Callable[[int, int], None]) ->
 
 def test_what_is_computed_of_a_result_so_far_is_refused(one_of: Callable[[int, int], None]) -> None:
     one_of(0, 2)
-    step, state = measuring(keras.metrics.Mean(), "root")
-    with pytest.raises(ValueError, match=r"'measured' returns 'root', which .* under the names of their metrics"):
+    for computed in (tf.sqrt, lambda result: result / 2.0, lambda result: result + result):
+        step, state = measuring(keras.metrics.Mean(), "root", computed)
+        with pytest.raises(ValueError, match=r"'measured' returns 'root', which .* under the names of their metrics"):
+            Loop(step, ArrayData(X, batch_size=4), state=state).audit()
+    for name in ("metric", "another"):
+        step, state = measuring(keras.metrics.Mean(), name)
         Loop(step, ArrayData(X, batch_size=4), state=state).audit()
-    step, state = measuring(keras.metrics.Mean(), "metric")
-    Loop(step, ArrayData(X, batch_size=4), state=state).audit()
 
 
 def test_a_step_is_told_from_others_as_it_is_on_one_process(one_of: Callable[[int, int], None]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from hooks.checkpoint.record.limit import limit
 from hooks.checkpoint.record.shape import OF_HEAD, SHAPE, agrees, fits, is_head, of_format
+from hooks.shared.plain import plain
 
 # The formats are in `SHAPE`: what is new in one is `Since`, what came within one is `Late`.
 FORMAT = 3  # what is written; all that came before is read
@@ -209,7 +210,7 @@ def _by(content: Mapping[str, Any]) -> str:
     """Returns which version of this package wrote something, for a message; nothing if that is not said."""
     writer = content.get("writer")
     version = writer.get("exactloop") if isinstance(writer, dict) else None
-    return f", exactloop {version[:20]}" if isinstance(version, str) else ""
+    return f", exactloop {plain(version[:20])}" if isinstance(version, str) else ""
 
 
 def canonical(content: Mapping[str, object]) -> bytes:

@@ -14,8 +14,9 @@ from loop.workers.sums import TracedStep
 
 SHAPES = ("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike")  # which are the same of all workers' gradients
 FORGOTTEN = (
-    "The train step applies gradients of this worker's rows alone, by {}: other workers have other rows, and would go "
-    "on with other weights. Write, before they are clipped or applied, gradients = loop.average(gradients)."
+    "The train step applies gradients of this worker's rows alone, by {}: other workers have other rows, draw other "
+    "numbers, and would go on with other weights. Write, before they are clipped or applied, and behind noise that is "
+    "added to them, gradients = loop.average(gradients)."
 )
 
 

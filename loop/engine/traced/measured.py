@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from loop.exact.graph import changes, uses
@@ -52,11 +53,29 @@ def results_of_all(step: Step) -> Callable[[Values], Values]:
         own = {key(raw(variable)) for variables in step.variables().values() for variable in variables}
         for name, value in values.items():
             # A number of Python is the same in all workers.
-            if name not in found and tf.is_symbolic_tensor(value) and own & {*read_by(value)}:
+            if name in found or not tf.is_symbolic_tensor(value) or not own & {*read_by(value)}:
+                continue
+            # Under another name than the metric has, as in Keras' own example of a VAE.
+            same = [each for each in made.values() if not isinstance(each, Mapping) and _is_same(value, each)]
+            if not same:
                 raise ValueError(DERIVED.format(step.__name__, name))
+            found[name] = same[0]
         return found
 
     return results
+
+
+def _is_same(one: tf.Tensor, other: tf.Tensor) -> bool:
+    """Returns whether two tensors of a graph are computed alike, of the same variables and constants."""
+    first, second = _source(one), _source(other)
+    if first.type != second.type or len(first.inputs) != len(second.inputs) or one.value_index != other.value_index:
+        return False
+    if first.type == "ReadVariableOp":
+        return first.inputs[0] is second.inputs[0]
+    if first.type == "Const":
+        return np.array_equal(*(tf.get_static_value(each.outputs[0]) for each in (first, second)))
+    pairs = zip(first.inputs, second.inputs, strict=True)
+    return first is second or (bool(first.inputs) and all(_is_same(*pair) for pair in pairs))
 
 
 def _other_ways(ops: Sequence[tf.Operation]) -> Iterator[str]:

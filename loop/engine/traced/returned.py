@@ -32,6 +32,11 @@ SUM = (
     "up its own, and what is logged is the mean of these sums; so is the gradient, if that is a loss. Write "
     "loop.total(x) around it for what one process has, or tf.reduce_mean for a mean."
 )
+EXTREME = (
+    "Step %r returns %r, the largest or the smallest of the rows of a batch. Each of several workers has that of its "
+    "own rows, and what is logged is the mean of these."
+)
+SAID = {"Sum": SUM, "L2Loss": SUM, "Max": EXTREME, "Min": EXTREME}  # by operation
 
 
 @unconverted
@@ -66,8 +71,8 @@ def check_returned(
         elif not value.dtype.is_floating:  # of which the mean over workers, by rows, means nothing
             kind = "a truth value" if value.dtype.is_bool else "a whole number"
             raise ValueError(COUNT.format(step, name, kind))
-        elif _adds_up_rows(value, of_all, batch):
-            log.warning(SUM, step, name)
+        elif (reduced := _reduces_rows(value, of_all, batch)) is not None:
+            log.warning(SAID[reduced], step, name)
 
 
 def _adds_up(tensor: tf.Tensor) -> bool:
@@ -115,19 +120,21 @@ def folded(value: tf.Tensor, most: int = 1_000_000) -> list[np.ndarray] | None:
         return [each.numpy() for each in graph()]
 
 
-def _adds_up_rows(value: tf.Tensor, of_all: tf.Tensor, batch: Sequence[tf.Tensor]) -> bool:
-    """Returns whether a value is a sum over as many rows as a batch has, or such a sum times a fixed number."""
+def _reduces_rows(value: tf.Tensor, of_all: tf.Tensor, batch: Sequence[tf.Tensor]) -> str | None:
+    """Returns by what operation a value is a sum, or the largest, of as many rows as a batch has, or such a one times a
+    fixed number; None if it is not."""
     op, whole = same_as(value).op, same_as(of_all).op
     while op.type in SCALING and whole.type == op.type:
         fixed, there = ([tf.get_static_value(each) for each in of.inputs] for of in (op, whole))
         known = [i for i, each in enumerate(fixed) if each is not None]
         # Divided by the number of rows, of which all have more, it is a mean.
         if len(known) != 1 or not np.array_equal(fixed[known[0]], there[known[0]]):
-            return False
+            return None
         op, whole = (same_as(of.inputs[1 - known[0]]).op for of in (op, whole))
-    if op.type not in ("Sum", "L2Loss") or not (rank := op.inputs[0].shape.rank):
-        return False
+    if op.type not in SAID or not (rank := op.inputs[0].shape.rank):
+        return None
     sizes = {each.shape[0] for each in batch if each.shape.rank}
     # Rows are the first axis of a batch.
-    axes = tf.get_static_value(op.inputs[1]) if op.type == "Sum" else [0]
-    return axes is not None and 0 in [int(axis) % rank for axis in np.ravel(axes)] and op.inputs[0].shape[0] in sizes
+    axes = [0] if op.type == "L2Loss" else tf.get_static_value(op.inputs[1])
+    of_rows = axes is not None and 0 in [int(axis) % rank for axis in np.ravel(axes)]
+    return op.type if of_rows and op.inputs[0].shape[0] in sizes else None

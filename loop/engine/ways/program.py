@@ -109,7 +109,8 @@ class Program:
             none = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), args)  # steps
             call_flat(function.get_concrete_function(*args), tf.nest.flatten(none))
         except tf.errors.OpError as error:
-            raise ValueError(_refusal(refused(self._owner, self._graph, error.message))) from error
+            # Not from it: what XLA says is a page, and all that is of use in there is said here.
+            raise ValueError(_refusal(refused(self._owner, self._graph, error.message))) from None
 
     @property
     def _graph(self) -> FuncGraph:

@@ -195,6 +195,9 @@ def _variables(reach: Reach) -> list[tf.Variable]:
     if "reset_state" in reach.read:  # and so nothing is kept in metrics for long
         things = [thing for thing in things if not isinstance(thing, keras.Metric)]
     variables = {id(v): v for thing in things for v in variables_of(thing)}  # by id: `==` compares values
+    savers = [each.checkpoint if isinstance(each, tf.train.CheckpointManager) else each for each in things]
+    counts = [each.save_counter for each in savers if isinstance(each, tf.train.Checkpoint)]
+    variables |= {id(each): each for each in counts}  # by which they number their files
     return [variable for variable in variables.values() if variable.dtype not in NO_VALUES]
 
 
