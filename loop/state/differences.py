@@ -16,6 +16,10 @@ UNSEEDED = (
     f"{SAME}it draws in a process that is not seeded: give shuffles and the like a seed, or call "
     f"keras.utils.set_random_seed first; or {OF_SET}"
 )
+WRITTEN = (
+    "; or it writes its files anew at each start, with other bytes, as a tf.train.Example has in each process: write "
+    "them once, or with SerializeToString(deterministic=True)"
+)
 MAY_DRAW = {*("Shuffle", "TensorSlice", "Tensor", "Random", "Map", "ParallelMap", "Filter", "FlatMap", "Interleave")}
 
 
@@ -172,6 +176,7 @@ def _of_stages(then: Sequence[str], now: Sequence[str]) -> str:
         return f"was {was} in the checkpoint and is {has} now"
     other = [kind for kind, left, right in zip(kinds[0], then, now, strict=True) if left != right]
     hint = UNSEEDED if {*other} & MAY_DRAW else ""
+    hint += WRITTEN if "TensorSlice" in other else ""  # which has the names of files, too
     return f"has other arguments, functions or source data now in: {', '.join(other)}{hint}"
 
 

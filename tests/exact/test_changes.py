@@ -113,7 +113,15 @@ STEP, DATA = "the 'train' step has", "data: the pipeline has other arguments, fu
         ({"data": stream}, {"data": lambda: stream(2.0)}, f"{DATA} ParallelMap"),
         ({"data": stream}, {"data": lambda: stream(flips=True)}, "data: the pipeline was Batch <- Shuffle <- Parallel"),
         ({"data": stream}, {"data": lambda: stream(seed=2)}, f"{DATA} Shuffle"),
-        ({"data": stream}, {"data": lambda: stream(change=0.5)}, f"{DATA} TensorSlice"),
+        (
+            {"data": stream},
+            {"data": lambda: stream(change=0.5)},
+            f"{DATA} TensorSlice; or, if the program is the same, it draws in a process that is not seeded: give "
+            "shuffles and the like a seed, or call keras.utils.set_random_seed first; or it has the order of a set, as "
+            "list(set(names)) does, which is another in each process: write sorted(set(names)); or it writes its files "
+            "anew at each start, with other bytes, as a tf.train.Example has in each process: write them once, or with "
+            "SerializeToString(deterministic=True)",
+        ),
     ],
     ids=[
         "activation",
