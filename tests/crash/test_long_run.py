@@ -26,6 +26,9 @@ class Sizes(Hook):
         self.found: list[tuple[int, int, int]] = []
 
     def on_step_end(self, moment: Moment) -> None:
+        for thread in threading.enumerate():
+            if thread.name == "checkpoint":
+                thread.join()  # a save that is under way has a buffer of 8 MB
         gc.collect()
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
         self.found.append((resident, len(os.listdir("/proc/self/fd")), threading.active_count()))
