@@ -584,6 +584,20 @@ def test_what_is_computed_of_a_result_so_far_is_refused(one_of: Callable[[int, i
         Loop(step, ArrayData(X, batch_size=4), state=state).audit()
 
 
+def test_a_result_from_before_the_step_is_not_taken_for_that_of_all(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    step, state = linear(average)
+    metric = keras.metrics.Mean()
+
+    def measured(batch: tf.Tensor) -> dict:
+        before = metric.result()
+        metric.update_state(batch)
+        return {**step(batch), "before": before}
+
+    with pytest.raises(ValueError, match="'measured' returns 'before'"):
+        Loop(loop.Step(measured, metrics={"metric": metric}), ArrayData(X, batch_size=4), state=state).audit()
+
+
 def test_a_step_is_told_from_others_as_it_is_on_one_process(one_of: Callable[[int, int], None]) -> None:
     """So a run may go on with another number of workers."""
 

@@ -51,7 +51,7 @@ def _check(source: Source, batch_size: int | None) -> None:
         )
     try:
         count = len(source)
-    except (TypeError, NotImplementedError) as error:
+    except (TypeError, RuntimeError) as error:  # whatever a class raises that has none
         raise TypeError(f"IndexedData needs a source with a length. len({type(source).__name__}): {error}") from error
     if not 0 < count <= MOST:
         what = "at least one item" if count < 1 else f"at most {MOST:,} items. If it repeats itself, leave that out"

@@ -66,16 +66,23 @@ def results_of_all(step: Step) -> Callable[[Values], Values]:
 
 
 def _is_same(one: tf.Tensor, other: tf.Tensor) -> bool:
-    """Returns whether two tensors of a graph are computed alike, of the same variables and constants."""
+    """Returns whether a value of a step is computed as a result of a metric is, of the same variables and constants."""
     first, second = _source(one), _source(other)
     if first.type != second.type or len(first.inputs) != len(second.inputs) or one.value_index != other.value_index:
         return False
     if first.type == "ReadVariableOp":
-        return first.inputs[0] is second.inputs[0]
+        return first.inputs[0] is second.inputs[0] and _is_latest(first)
     if first.type == "Const":
         return np.array_equal(*(tf.get_static_value(each.outputs[0]) for each in (first, second)))
     pairs = zip(first.inputs, second.inputs, strict=True)
     return first is second or (bool(first.inputs) and all(_is_same(*pair) for pair in pairs))
+
+
+def _is_latest(read: tf.Operation) -> bool:
+    """Returns whether a step does not change what it has read there: the only change behind it is the sum over all."""
+    changing = {op.name for op in read.inputs[0].consumers() if changes(op)}
+    names = [op.name for op in read.graph.get_operations()]  # in the order in which they were made
+    return len(changing.intersection(names[names.index(read.name) :])) <= 1
 
 
 def _other_ways(ops: Sequence[tf.Operation]) -> Iterator[str]:
