@@ -11,7 +11,8 @@ RANDOM_IN_DATA = (
 )
 NOT_IN_DATA = f"Use it in the step. Or, if it is for random numbers: {RANDOM_IN_DATA}"
 RANDOM_IN_STEP = (
-    "Use keras.random functions, as in keras.random.normal(shape, seed=seeds), with seeds = "
+    "Use tf.random.normal(shape) or its like for all rows at once, outside of tf.vectorized_map and of a dataset, and "
+    "with no seed= that is given in another function, too. Or keras.random.normal(shape, seed=seeds), with seeds = "
     "keras.random.SeedGenerator(1) made outside of the step and put into state: Loop(..., state={'seeds': seeds}). "
     "Or generator.normal(shape) with generator = tf.random.Generator.from_seed(1), likewise."
 )

@@ -132,7 +132,8 @@ def random_streams() -> dict[str, object]:
     """Returns the trackable states of the process's random streams, by name.
 
     Keras' global generator serves `keras.random.*` calls without a seed. TensorFlow's is there if somebody asked for
-    it. What `tf.random.*` functions draw from in a graph is not: it is in their kernels, and cannot be saved at all.
+    it. What `tf.random.*` functions draw from in a graph is not: it is in their kernels, and cannot be saved at all; a
+    step that is traced draws from Keras' instead.
     """
     streams: dict[str, object] = {"host": HostRandomness(), "keras": keras_generator().state}
     if (generator := tensorflow_generator()) is not None:

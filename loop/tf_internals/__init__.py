@@ -7,10 +7,11 @@ these: `_serialize_to_tensors`, `_restore_from_tensors` and `_trackable_children
 `objects.py` is about Keras' objects, `functions.py` about graphs and how they are called, `operations.py` about what is
 called without one, `saving.py` about what a checkpoint has, `stages.py` and `remaking.py` about datasets, `clusters.py`
 about several processes, `tracebacks.py` about errors; `exchanged.py` has what takes the place of something of theirs,
-and `place.py` how.
+`draws.py` that of what draws in a graph, and `place.py` how.
 """
 
 from loop.tf_internals.clusters import *
+from loop.tf_internals.draws import *
 from loop.tf_internals.exchanged import *
 from loop.tf_internals.functions import *
 from loop.tf_internals.objects import *

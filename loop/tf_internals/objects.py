@@ -15,6 +15,8 @@ from keras.src.backend.common.global_state import get_global_attribute, set_glob
 from keras.src.backend.common.masking import get_keras_mask
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 from keras.src.trainers.compile_utils import CompileMetrics, get_loss, get_metric
+from keras.src.utils.rng_utils import get_random_seed
+from tensorflow.python.eager import context
 from tensorflow.python.ops import stateful_random_ops
 
 NAME = "_name"  # the attribute in which modules, layers and datasets keep how they are called
@@ -24,9 +26,12 @@ def keras_generator() -> keras.random.SeedGenerator:
     """Returns the generator behind `keras.random.*` calls without a seed; where it has to be made, Python's random
     numbers go on as if it was not: layers that are made after a run begin with the weights that they would have."""
     if get_global_attribute(GLOBAL_SEED_GENERATOR) is None:
-        # A function of where that stream is, which no number that comes out of it is.
-        here = hashlib.sha256(repr(random.getstate()).encode()).digest()
-        made = keras.random.SeedGenerator(int.from_bytes(here[:4], "big") % 10**9)
+        # A function of where that stream is, which no number that comes out of it is; or of the seed of TensorFlow, if
+        # the program has given one to that alone.
+        own = None if get_random_seed() is not None else context.global_seed()
+        here = hashlib.sha256(repr(random.getstate() if own is None else own).encode()).digest()
+        with tf.init_scope():  # also where a function is traced, of which it is no part
+            made = keras.random.SeedGenerator(int.from_bytes(here[:4], "big") % 10**9)
         set_global_attribute(GLOBAL_SEED_GENERATOR, made)
     return global_seed_generator()
 

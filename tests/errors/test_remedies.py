@@ -526,7 +526,11 @@ PROGRAMS = {
         [lambda: of_epoch(normal), in_generator],
         varies=True,
     ),
-    "RANDOM_IN_STEP": Program(lambda: stepping(lambda x: tf.random.normal([])), [in_keras, in_generator], varies=True),
+    "RANDOM_IN_STEP": Program(
+        lambda: stepping(lambda x: tf.raw_ops.RandomStandardNormal(shape=tf.shape(0.0), dtype=tf.float32, seed=1)),
+        [lambda: stepping(lambda x: tf.random.normal([])), in_keras, in_generator],
+        varies=True,
+    ),
     "SEED_IN_STEP": Program(lambda: stepping(first_shuffled(None)), [shuffled_in_step], varies=True),
     "PYTHON_IN_STEP": Program(lambda: python(True), [lambda: python(False), lambda: stepping(lambda x: x + 1)]),
     "PYTHON_IN_DATA": Program(

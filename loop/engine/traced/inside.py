@@ -1,11 +1,13 @@
 """What hooks have in the compiled loop: something done before each step, something looked at after it."""
 
+import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from loop.engine.traced.drawn import drawn_from_state
 from loop.engine.traced.ring import LONGEST
 from loop.errors.kinds import shown
 from loop.hook import Hook
@@ -60,11 +62,13 @@ class Inside:
         """Does what is to be done before step `index` of the call."""
         index = index + tf.cast(self._done[0].read_value(), tf.int32) if self._done else index
         for hook, table in zip(self._fed, self._ahead, strict=True):
-            hook.before_step(tf.raw_ops.ResourceGather(resource=table.handle, indices=index, dtype=tf.float32))
+            with drawn_from_state():
+                hook.before_step(tf.raw_ops.ResourceGather(resource=table.handle, indices=index, dtype=tf.float32))
 
     def after(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
         """Returns whether the loop has to return after this step, bool `[]`; None if nobody looks."""
-        found = [halts for hook in self._looking if (halts := _halts(hook, hook.after_step(values))) is not None]
+        with drawn_from_state() if self._looking else contextlib.nullcontext():
+            found = [halts for hook in self._looking if (halts := _halts(hook, hook.after_step(values))) is not None]
         return functools.reduce(tf.logical_or, found) if found else None
 
 

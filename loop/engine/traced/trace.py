@@ -1,12 +1,15 @@
 """A step, traced once: what the compiled loop calls, and what tells it from another step."""
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import keras
 import tensorflow as tf
 
 from loop.engine.traced.decided import Own, check_decided, warn_of_apart
+from loop.engine.traced.drawn import drawn_from_state, draws
 from loop.engine.traced.kept import warn_of_kept
 from loop.engine.traced.made import given_values
 from loop.engine.traced.means import examples_in
@@ -63,20 +66,29 @@ class Trace:
     def __init__(
         self, step: Step, element_spec: Nest, *, jit_compile: bool = False, several: Several | None = None
     ) -> None:
+        self._drawing: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+
         def traced(batch: Nest) -> tuple[Values, Values]:
             fetched = [tensor.op for tensor in tf.nest.flatten(batch, expand_composites=True)]
             with within_xla() if jit_compile else contextlib.nullcontext():
                 values = converted(step.function)(batch)
                 _check_no_metrics(step, values)  # before tf.function takes it for what it cannot return
                 results = results_of(step)
-            _let_effects_wait(fetched)
+            if tf.compat.v1.get_default_graph() not in making:  # or first values of variables could not be computed
+                _let_effects_wait(fetched)
             return values, results
 
         try:
             as_compiled = explicit_algorithm() if jit_compile else contextlib.nullcontext()
-            with as_compiled, given_values(), without_strategies():
+            with as_compiled, given_values() as making, without_strategies():
                 self._traced = tf.function(traced, autograph=False)
                 function = self._traced.get_concrete_function(element_spec)
+                if draws(function.graph):
+                    # Not at once: the first values of what it has made now are computed outside of it.
+                    self._drawing = functools.partial(drawn_from_state, step.function, step.metrics)
+                    with self._drawing():
+                        self._traced = tf.function(traced, autograph=False)
+                        function = self._traced.get_concrete_function(element_spec)
             values, results = function.structured_outputs
             values = {} if values is None and step.metrics else values  # its metrics may be all that a step reports
             _check_mapping(step, values)
@@ -122,7 +134,7 @@ class Trace:
         number, spec = tf.TensorSpec([], tf.int32), several.own.spec(self.element_spec)
         wish = tf.TensorSpec([], tf.float64)
         # A tf.function in the step would be used as it was traced for one process.
-        with traced_anew(Reach([several.given, step.function, step.metrics]).compiled):
+        with traced_anew(Reach([several.given, step.function, step.metrics]).compiled), self._drawing():
             try:
                 found = tf.function(traced, autograph=False).get_concrete_function(spec, number, number, wish)
             except Exception as error:  # which has not come where all rows were given
@@ -145,7 +157,7 @@ class Trace:
         function = self._function
         if self.jit_compile and _sizes(batch) != _sizes(self.element_spec):  # XLA has to know all shapes
             # In mid-run, of a shape that was not there before: for all else it is the trace that it might have been.
-            with explicit_algorithm(), numbered(self._counting), untouched():
+            with explicit_algorithm(), self._drawing(), numbered(self._counting), untouched():
                 function = self._traced.get_concrete_function(tf.nest.map_structure(tf.TensorSpec.from_tensor, batch))
         values, _ = function(batch)
         return values or {}
