@@ -57,7 +57,7 @@ class Draw(NamedTuple):
 
 
 @contextlib.contextmanager
-def drawn_by(draw: Callable[[Draw], Any]) -> Iterator[None]:
+def drawn_by(draw: Callable[[Draw], object]) -> Iterator[None]:
     """Has a function draw what this thread traces, where an operation would draw by a stream of its own.
 
     Not what is done at once, nor what runs where no variable may be changed: functions of datasets, and those of which

@@ -6,7 +6,6 @@ Keras' global generator, as `keras.random.normal` does, and is of the same distr
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import tensorflow as tf
 
@@ -48,7 +47,7 @@ def drawn_from_state(*roots: object) -> Iterator[None]:
         # The second number goes on by one from draw to draw: this is far from all that are drawn otherwise.
         return common[graph] + [of.told % MOST, MOST // 2]
 
-    def draw(of: Draw) -> Any:
+    def draw(of: Draw) -> object:
         graph = tf.compat.v1.get_default_graph()
         if of.told is not None and told.setdefault(of.told, graph) is not graph:
             return None
@@ -87,7 +86,7 @@ def _shuffled(of: Draw, seed: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(tf.gather(rows, tf.argsort(numbers)), rows.shape)
 
 
-DRAWN: Mapping[str, Callable[[Draw, tf.Tensor], Any]] = {
+DRAWN: Mapping[str, Callable[[Draw, tf.Tensor], object]] = {
     "RandomStandardNormal": lambda of, seed: tf.random.stateless_normal(
         of.given["shape"], seed, dtype=of.given["dtype"]
     ),
