@@ -334,12 +334,13 @@ def indexed(workers: loop.workers.cluster.Workers, count: str, batch: str, steps
 
 
 def generated(workers: loop.workers.cluster.Workers, steps: str) -> dict:
-    """Draws of TensorFlow's generators and of Keras', which differ from worker to worker, out of one state."""
+    """Draws by generators and functions, which differ from worker to worker, out of one state."""
     mean = tf.Variable(0.0, name="mean")
     numbers, draws = tf.random.Generator.from_seed(3), keras.random.SeedGenerator(5)
 
     def step(batch: tf.Tensor) -> dict:
         drawn = numbers.normal(tf.shape(batch)) + keras.random.normal(tf.shape(batch), seed=draws)
+        drawn += tf.random.normal(tf.shape(batch))
         mean.assign(average(tf.reduce_mean(drawn)))
         return {"mean": mean + 0.0, "here": tf.reduce_mean(drawn)}
 
