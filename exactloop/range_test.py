@@ -106,7 +106,10 @@ def find_learning_rate(
             variable.assign(rate)  # put back with all else when the rehearsal ends
             values = rehearsal.train(1)
             if value not in values:
-                raise ValueError(f"The step returns no {value!r}, but: {', '.join(map(repr, values)) or 'nothing'}.")
+                there = ", ".join(map(repr, values)) or "nothing"
+                raise ValueError(
+                    f"The step returns no {value!r}, but: {there}. Say which: find_learning_rate(loop, value=...)."
+                )
             losses.append(float(values[value][0]))  # sync: reads one scalar
             mean = 0.9 * mean + 0.1 * losses[-1]
             smooth.append(mean / (1 - 0.9 ** (i + 1)))  # corrected as Adam's moments are: 0 has no part in it

@@ -124,7 +124,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
     def on_run_begin(self, moment: Moment) -> None:
         note(self, self._loop, begins=moment.step == 0)
         saved = parted(self.kept.numpy().tobytes())
-        elsewhere = {**self._state.variables, **self._state.objects(object)}
+        hooks = {f"/{hook.name}": hook for hook in self._loop.hooks}
+        elsewhere = {**self._state.variables, **self._state.objects(object), **hooks}
         for state in self._states:
             state.note(elsewhere)
             state.begin_anew()
@@ -285,7 +286,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         kept = taken(self._states, [length(callback) for callback in self.callbacks])
         if kept != self.kept.numpy().tobytes():
             self.kept.assign(np.frombuffer(kept, np.uint8))  # also what is saved with the next checkpoint
-        for state in self._states:
+        for state, callback in self._each():
+            self._told.of_writers(state.key, callback)
             self._told.of_what_would_be_lost({state.key: state.lost})
 
     def _put_back(self, saved: Mapping[str, SavedCallback]) -> dict[str, dict[str, str]]:

@@ -117,6 +117,7 @@ def _read(said: Json, bits: Iterator[Bits], present: Present) -> Any:
     fill: dict[str, tuple[Any, Callable[[Any], object]]] = {
         "variable": (VARIABLES, lambda thing: thing.assign(_of_array(rest[1:], bits))),
         "metric": (keras.Metric, lambda _: [_read(each, bits, present) for each in rest[1]]),
+        "of_loop": (object, lambda _: None),  # what has changed in it, the loop puts back
         "variables": (COMPUTING, lambda thing: _assign(thing, rest[1], bits, present)),
         "object": (object, lambda thing: _fill(thing, rest[1], rest[2], bits, present)),
     }

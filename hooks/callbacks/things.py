@@ -6,6 +6,7 @@ import tensorflow as tf
 from hooks.callbacks.closed import Python
 
 NEW = "new"  # labels of what was made later begin with it, and paths do not: they begin with a dot or a slash
+HOOKS = "//"  # those of the loop's hooks
 
 
 class Things:

@@ -7,8 +7,10 @@ from typing import TypeAlias
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from hooks.callbacks.kinds import LEFT, NEVER_CALLED, does, kinds, misspelt
+from hooks.callbacks.objects import attributes
 from hooks.callbacks.state import CallbackState
 
 log = logging.getLogger("exactloop")
@@ -16,6 +18,11 @@ Callback: TypeAlias = keras.callbacks.Callback
 Of: TypeAlias = Sequence[tuple[CallbackState, Callback]]
 Lost: TypeAlias = Mapping[str, Mapping[str, str]]  # by callback and attribute: of what kind it is
 KEPT = "Numbers, texts, arrays and variables, and lists and dicts of them, are saved."
+WRITTEN = (
+    "what it writes through a writer of its own after the step from which a run goes on stays in its file, and is "
+    "there twice then. Write `with tensorboard.summaries():`, with the hook TensorBoard, in the place of "
+    "`with writer.as_default():`."
+)
 
 
 class CallbackWarnings:
@@ -47,6 +54,13 @@ class CallbackWarnings:
             warnings.warn(
                 f"If the run is interrupted, callbacks lose: {named}. No checkpoint can hold it. {KEPT}", stacklevel=2
             )
+
+    def of_writers(self, key: str, callback: Callback) -> None:
+        """Warns of writers of TensorBoard's files that a callback holds, alone or several."""
+        for name, held in attributes(callback).items():
+            each = held.values() if isinstance(held, Mapping) else held if isinstance(held, list | tuple) else (held,)
+            if any(isinstance(one, tf.summary.SummaryWriter) for one in each):
+                self._say(f"{key}.{name}", f"{key}.{name}: {WRITTEN}")
 
     def of_what_is_not_called(self, of: Of) -> None:
         """Warns of methods that callbacks have and nobody calls here."""

@@ -12,9 +12,12 @@ import tensorflow as tf
 
 from hooks.callbacks.closed import changes, keeps_unseen, python_of
 from hooks.callbacks.objects import COMPUTING, VARIABLES, attributes, is_of_program, variables
-from hooks.callbacks.things import NEW, Things
+from hooks.callbacks.things import HOOKS, NEW, Things
 from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, STREAMS, Bits, GoesOn, Json, NotKept, WrittenValue
+from loop import ArrayData, Evaluation, Hook, IndexedData, Loop, StatefulData, Step, StreamData
 
+# What the loop is made of: of what changes in it, a callback that holds it keeps nothing.
+OF_LOOP = (ArrayData, Evaluation, IndexedData, Loop, StatefulData, Step, StreamData)
 DEEPEST = 20  # lists within lists; a cycle of them would have no end
 
 
@@ -129,6 +132,8 @@ def _written(value: object, on: Paper, path: str, depth: int) -> Json:
     # After generators of random numbers, which are none; a program's own class may be one and be kept.
     if isinstance(value, Iterator) and not is_of_program(value):
         raise GoesOn(kind.__name__)
+    if isinstance(value, OF_LOOP) or (isinstance(value, Hook) and (on.things.label(value) or "").startswith(HOOKS)):
+        return ["of_loop", on.label(value, path, False)]
     if isinstance(value, COMPUTING):
         return ["variables", on.label(value, path, False), _of_variables(value, on, path)]
     if is_of_program(value):

@@ -146,6 +146,10 @@ class OwnFiles(Trackable):
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
         self._stream.recall(cursor, earlier)
 
+    def goes_by(self) -> Sequence[tf.Variable]:
+        """Returns what that of the stream does."""
+        return self._stream.goes_by()
+
     def seek(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
         self.ahead = none_of(self.element_spec), tf.zeros([3], tf.int32)  # TensorFlow asks what to restore
         return self._stream.seek(place, cursor)

@@ -152,6 +152,10 @@ class StreamData(Trackable):
         elif not self.endless:
             self.steps_per_epoch = self._length()
 
+    def goes_by(self) -> Sequence[tf.Variable]:
+        """Returns the variables that have to have their saved values before `seek`."""
+        return self._source.goes_by()
+
     def seek(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
         self.source, self.fetched = None, Fetched()
         self._epoch, self._passes = cursor.get("epoch", place.epoch), cursor["passes"] - cursor["open"]

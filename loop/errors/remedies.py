@@ -45,6 +45,11 @@ OF_EPOCH = (
     "numpy.random.default_rng(epoch). Or call keras.utils.set_random_seed(1) first: then what it draws from "
     "numpy.random and random does."
 )
+BY_VARIABLE = (
+    "Let it go by the epoch alone; or by a tf.Variable, in state or made by __init__ of a hook, that is set in "
+    "on_epoch_end and nowhere else: that has its value again before the function is called. Labels that a network "
+    "gives go into such a variable, too."
+)
 SEED_FIRST = "Call keras.utils.set_random_seed(1) first, before anything is made."
 SEED_OR_FIRST = f"Give it a seed, as in keras.initializers.RandomNormal(seed=1). Or: {SEED_FIRST}"
 SAME_IN_EACH = "Measure time in a hook, and give a generator a seed, as in np.random.default_rng(1)."

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from loop.data.arrays import ArrayData
@@ -31,6 +32,11 @@ ADAPTED = (
     "come of what was drawn, or shuffled, without a seed, as by adapt, that is right. If the data were edited, start "
     "afresh in another directory."
 )
+ROUNDED = (
+    "%s other values in this process than when the run began, which differ in their last digits alone, as where adapt "
+    "reads rows in the order in which threads have them. The run goes on with those that it began with."
+)
+ROUNDING = 1e-5  # of the largest value of a layer: what sums of float32 differ by in another order
 Names: TypeAlias = Sequence[Sequence[str]]  # of the values of a step: those that float32 holds, and the others
 
 
@@ -143,25 +149,45 @@ def recall_counts(parts: Parts, saved: Saved) -> None:
 
 
 def recall_derived(parts: Parts, saved: Saved) -> None:
-    """Lets layers derive what they did when the run began, if a program without a seed has adapted them otherwise now.
+    """Lets layers derive what they did when the run began, if chance has adapted them otherwise now.
 
-    Before anything is traced, because what is traced has that as constants.
+    That is, if a program without a seed has, or if rows were added up in another order. Before anything is traced,
+    because what is traced has that as constants.
     """
-    deriving, text = {id(variable) for variable in Derived(parts.given).variables()}, program_text()
-    if not deriving or text.number != saved.notes.get(TEXT) or is_settled():
-        return
-    if not (text.draws or drawn_arguments(frozenset(["adapt"]))):
+    if not (deriving := {id(variable) for variable in Derived(parts.given).variables()}):
         return
     state, then = parts.gather(Means((), ())), saved.description["variables"]
     now = {path: variable for path, variable in state.variables.items() if id(variable) in deriving}
     if any(then.get(path) != said_of(variable) for path, variable in now.items()):
         return  # which is refused
     values = saved.values(now)
-    if names := values and state.derived.other_with({id(now[path]): value for path, value in values.items()}):
+    names = values and state.derived.other_with({id(now[path]): value for path, value in values.items()})
+    if names and (told := ROUNDED if _are_rounded(now, values) else ADAPTED if _are_drawn(saved) else ""):
         for path, value in values.items():
             now[path].assign(value)
         state.derived.again()
-        log.warning(ADAPTED, listed(names))
+        log.warning(told, listed(names))
+
+
+def _are_drawn(saved: Saved) -> bool:
+    """Returns whether what layers were adapted to may be drawn or shuffled without a seed. It takes its time."""
+    text = program_text()
+    if text.number != saved.notes.get(TEXT) or is_settled():
+        return False
+    return bool(text.draws or drawn_arguments(frozenset(["adapt"])))
+
+
+def _are_rounded(now: Mapping[str, tf.Variable], then: Mapping[str, tf.Tensor]) -> bool:
+    """Returns whether variables of layers have their earlier values, but for the last digits."""
+    layers: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for path, variable in now.items():
+        layers.setdefault(path.rpartition("/")[0], []).append((read(variable), then[path].numpy()))
+    for pairs in layers.values():
+        within = ROUNDING * max((np.abs(was).max(initial=0) for _, was in pairs if was.dtype.kind == "f"), default=0)
+        for own, was in pairs:
+            if not (np.allclose(own, was, 0, within) if was.dtype.kind == "f" else np.array_equal(own, was)):
+                return False
+    return True
 
 
 def untraced(

@@ -8,6 +8,7 @@ import tensorflow as tf
 from loop.data.orders.pool import Pool
 from loop.data.own_files import OwnFiles
 from loop.data.source import Data
+from loop.data.stream import StreamData
 from loop.engine.clock import Clock
 from loop.engine.traced.bound import StopBound
 from loop.engine.traced.means import Means
@@ -98,6 +99,7 @@ class Parts(NamedTuple):
         state = TrainingState(self.given, own, position=self.position, data=data, evaluated=evaluated, derived=derived)
         state.limits, state.passed = self.limit.said(), self.stops.passed
         state.apart = data.shard if isinstance(data, OwnFiles) else None
+        state.goes_by = data.goes_by if isinstance(data, OwnFiles | StreamData) else tuple
         state.sketches = {name: step.sketch for name, step in self.steps.items()}
         return state
 

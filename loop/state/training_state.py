@@ -56,6 +56,7 @@ class TrainingState:
         settings: What the program has set, by the path of the variable that holds it.
         derived: What layers derive from their variables.
         apart: What this worker has for itself; None if it has nothing.
+        goes_by: Returns the variables by which the data are made.
         rows: The rows in memory that the data are made of.
         before_reading: What writes into variables what hooks keep elsewhere, by their names.
 
@@ -92,6 +93,7 @@ class TrainingState:
         self.settings: Mapping[str, Setting] = {}
         self.limits: Mapping[str, int] = {}
         self.apart: Apart | None = None
+        self.goes_by: Callable[[], Iterable[tf.Variable]] = tuple
         self.sketches: dict[str, str] = {}
         self.names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self.logs: Callable[[], dict[str, float]] = dict
@@ -255,6 +257,11 @@ class TrainingState:
             self.position.torn = torn
 
         return back
+
+    def of_data(self) -> list[str]:
+        """Returns the paths of the variables by which the data are made: what was saved of them is needed by `seek`."""
+        wanted = {id(variable) for variable in self.goes_by()}
+        return [path for path, variable in self.variables.items() if id(variable) in wanted]
 
     def seek(self, notes: Mapping[str, Mapping[str, int]]) -> list[str]:
         """Goes to the place in the data where a run was when it took these notes; to be done before `restore`.

@@ -14,7 +14,7 @@ from tensorflow.python.data.experimental.ops import global_shuffle_op
 from tensorflow.python.framework.config import disable_op_determinism
 
 from hooks import Checkpoint
-from loop import Hook, IndexedData, InexactRun, Loop, StatefulData, StreamData
+from loop import Hook, IndexedData, InexactRun, Loop, Moment, StatefulData, StreamData
 from loop.errors import remedies
 from loop.state.randomness import random_streams
 
@@ -30,6 +30,17 @@ class Values(Hook):
 
     def on_steps(self, first_step: int, values: dict[str, np.ndarray]) -> None:
         self.seen += values["x"].tolist()
+
+
+class Rises(Hook):
+    """Has a level for each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = tf.Variable(0.0)
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.level.assign_add(10.0)
 
 
 class Program(NamedTuple):
@@ -54,6 +65,17 @@ def over(data: tf.data.Dataset | StreamData | IndexedData | StatefulData, **stat
     """Returns a loop over scalars whose values are those of the data."""
     w = tf.Variable(0.0, name="w")
     return Loop(lambda x: {"x": w.assign(tf.reshape(tf.cast(x, tf.float32), []))}, data, state={"w": w, **state})
+
+
+def by_level(level: Callable[[tf.Variable, Rises, int], float]) -> Loop:
+    """Returns a loop over data that go by a level, of what is trained, a hook, or the epoch."""
+    w, hook = tf.Variable(0.0, name="w"), Rises()
+
+    def of_epoch(epoch: int) -> tf.data.Dataset:
+        added = level(w, hook, epoch)
+        return rows().map(lambda x: x + added)
+
+    return Loop(lambda x: {"x": w.assign(x)}, StreamData(of_epoch), state={"w": w}, hooks=[hook])
 
 
 def of_epoch(function: Callable[[int], tf.data.Dataset], **arguments: object) -> Loop:
@@ -641,6 +663,14 @@ PROGRAMS = {
             lambda: over(rows().take(2).flat_map(parts).cache()),
             lambda: replayed(rows().take(2).flat_map(lambda x: parts(x).cache())),
         ],
+    ),
+    "BY_VARIABLE": Program(
+        lambda: by_level(lambda w, hook, epoch: float(w)),
+        [
+            lambda: by_level(lambda w, hook, epoch: 10.0 * epoch),
+            lambda: by_level(lambda w, hook, epoch: float(hook.level)),
+        ],
+        varies=True,
     ),
     "CACHE_FILE": Program(
         lambda: over(rows().cache("empty")),

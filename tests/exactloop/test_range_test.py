@@ -157,7 +157,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_left_of_that_either() -> None:
     loop = make_loop([])
     loop.run(steps=3)
     before = bits(loop)
-    with pytest.raises(ValueError, match=r"returns no 'cost', but: 'loss'"):
+    with pytest.raises(ValueError, match=r"returns no 'cost', but: 'loss'. Say which: .*value=...\)"):
         find_learning_rate(loop, value="cost")
     assert bits(loop) == before
     with pytest.raises(

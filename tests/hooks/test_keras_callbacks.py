@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hooks import Checkpoint, KerasCallbacks
+from hooks import Checkpoint, KerasCallbacks, TensorBoard, WeightAverage
 from hooks.callbacks.reading import Present, read
 from hooks.callbacks.things import Things
 from hooks.callbacks.writing import write
-from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Trigger, digest, supervised
+from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, StreamData, Trigger, digest, supervised
 
 X = np.random.default_rng(3).normal(size=[16, 3]).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32")
@@ -344,6 +344,73 @@ def test_what_is_lost_is_named_when_a_run_begins_and_when_it_goes_on(tmp_path: P
 def test_what_a_remote_monitor_would_send_twice_is_told() -> None:
     with pytest.warns(UserWarning, match="RemoteMonitor: what it has sent of epochs .* is sent again, if the run is"):
         make([keras.callbacks.RemoteMonitor()]).run(steps=1)
+
+
+class Draws(keras.callbacks.Callback):
+    """Writes to TensorBoard by writers of its own, or through the hook."""
+
+    def __init__(self, directory: Path, *, lazily: bool = False, board: TensorBoard | None = None) -> None:
+        super().__init__()
+        self.directory, self.board = str(directory), board
+        self.writers = {} if lazily or board is not None else {"val": tf.summary.create_file_writer(self.directory)}
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if self.board is None and not self.writers:
+            self.writers["val"] = tf.summary.create_file_writer(self.directory)
+        with self.board.summaries() if self.board is not None else self.writers["val"].as_default(step=epoch):
+            tf.summary.scalar("drawn", 1.0)
+
+
+@pytest.mark.parametrize("lazily", [False, pytest.param(True, marks=pytest.mark.more)])
+def test_a_writer_of_summaries_that_a_callback_holds_is_told(tmp_path: Path, lazily: bool) -> None:
+    with pytest.warns(UserWarning, match="Draws.writers: what .* stays .* `with tensorboard.summaries") as said:
+        make([Draws(tmp_path / "own", lazily=lazily)]).run(epochs=2)
+    assert len(said) == 1
+    board = TensorBoard(tmp_path / "board")  # as it says
+    make([Draws(tmp_path, board=board), board]).run(epochs=2)
+    drawn = [
+        event
+        for file in (tmp_path / "board").rglob("*tfevents*")
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+    ]
+    assert [event.step for event in drawn for value in event.summary.value if value.tag == "drawn"] == [4, 8]
+
+
+class Steers(keras.callbacks.Callback):
+    """Holds the loop and all that it is made of."""
+
+    loop: Loop
+
+    def __init__(self, *held: object) -> None:
+        super().__init__()
+        self.held, self.seen = held, 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.seen += self.loop.step
+
+
+def test_a_callback_may_hold_the_loop_and_what_it_is_made_of(tmp_path: Path) -> None:
+    """Of what changes in that, it keeps nothing, so there is nothing to tell."""
+
+    def steered(directory: Path) -> tuple[Loop, Steers]:
+        model, optimizer = dense(), keras.optimizers.SGD(0.1)
+        train_step, eval_step = supervised(model, optimizer, keras.losses.MeanSquaredError())
+        data = StreamData(tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(16, seed=1).batch(4))
+        evaluation, average = Evaluation(eval_step, ArrayData((X, Y), batch_size=8)), WeightAverage()
+        steers = Steers(data, evaluation, {"average": average}, train_step)
+        state = {"model": model, "optimizer": optimizer}
+        hooks = [steers, average, Checkpoint(directory)]
+        steers.loop = Loop(train_step, data, state=state, evaluate=evaluation, hooks=hooks)
+        return steers.loop, steers
+
+    whole, at_once = steered(tmp_path / "whole")
+    whole.run(epochs=3)
+    steered(tmp_path / "cut")[0].run(epochs=1)
+    cut, in_parts = steered(tmp_path / "cut")
+    cut.run(epochs=3)
+    assert in_parts.seen == at_once.seen == 24
+    assert in_parts.loop is cut
+    assert [digest(v) for v in cut.state.weights().values()] == [digest(v) for v in whole.state.weights().values()]
 
 
 class Misspelt(keras.callbacks.Callback):

@@ -223,6 +223,23 @@ def test_a_run_whose_traced_values_would_be_others_is_refused_with_the_cause_and
     assert bits(last) == bits(whole)
 
 
+def test_rows_that_were_added_up_in_another_order_are_no_other_rows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Threads may decide on it, as in `interleave(deterministic=False)`, also in a process that has a seed."""
+    whole = start(tmp_path / "whole", adapted=True)
+    whole.run(steps=5)
+    start(tmp_path / "cut", adapted=True).run(steps=2)
+    assert caplog.messages == []
+    cut = start(tmp_path / "cut", adapted=True, on=np.nextafter(X, np.float32(np.inf)))
+    cut.run(steps=5)
+    (said,) = caplog.messages
+    assert said.startswith("Layer 'normalization' derives other values in this process than when the run began, which")
+    assert bits(cut) == bits(whole)
+    with pytest.raises(ValueError, match="Nothing was restored"):
+        start(tmp_path / "cut", adapted=True, on=X * np.float32(1.001)).run(steps=6)
+
+
 @pytest.mark.more
 def test_what_is_trained_and_what_is_loaded_in_a_way_of_its_own_is_no_difference(tmp_path: Path) -> None:
     def life(scale: float, steps: int) -> None:

@@ -14,7 +14,7 @@ from hooks.checkpoint.disk.stems import ROWS, order
 from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint.record.rows import decoded
 from hooks.checkpoint.record.writer import is_comparable
-from hooks.checkpoint.resuming.fit import OR_WARN, REMEDY, agree, agree_later, digests, refuse
+from hooks.checkpoint.resuming.fit import OR_WARN, REMEDY, agree, agree_later, digests, refuse, values
 from loop import TrainingState, digest
 from loop.tf_internals import Tensors
 
@@ -121,6 +121,8 @@ def taken_over(
         state.rows.recall(manifest.notes["data"], functools.partial(kept_rows, store, pin), sure=changed == "warn")
         # First what moves nothing, then what reads data, and only then what assigns.
         accepted, settings = agree(store, state, pin, changed=changed)
+        for path, value in (values(pin, paths) if (paths := state.of_data()) else {}).items():
+            state.variables[path].assign(value)
         seen = _sought(store, state, manifest)
         moved = seen if is_comparable(manifest) else []
         refuse(store, manifest, [] if changed == "warn" else moved, REMEDY + OR_WARN)

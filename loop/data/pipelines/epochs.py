@@ -14,6 +14,7 @@ from loop.data.orders.pool import Pool
 from loop.data.pipelines.audited import as_read, as_written
 from loop.data.pipelines.cores import cores, other_order
 from loop.data.pipelines.each_dataset import EachDataset
+from loop.data.pipelines.epoch_alone import EpochAlone
 from loop.data.pipelines.known import Known
 from loop.data.pipelines.of_epoch import Given, OfEpoch, check_spec, checked
 from loop.data.pipelines.one_dataset import OneDataset
@@ -30,6 +31,11 @@ from loop.rebuilt.seeds import number_of
 from loop.state.resumable import Earlier, Unlike
 
 log = logging.getLogger("exactloop")
+OTHER = (
+    "data: for epoch {}, the function makes another dataset than when the checkpoint was made. If it was not changed, "
+    "it goes by what no checkpoint puts back before it is called: let that be a tf.Variable in state, set in "
+    "on_epoch_end"
+)
 AROUND = "around"  # the name of a note: there is more, which is no number
 LATE, VECTOR = "late", 2  # a note: the iterator of the pass has numbers of rows, and how; earlier ones had rows, then 1
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
@@ -78,12 +84,15 @@ class EpochDatasets:
         self._now: Written | None = None  # of what is iterated
         self._found: list[Finding] | None = None  # None: nobody has looked yet
         self._known = Known(self._datasets.at, varies=self.varies)
+        self._alone = EpochAlone(function, self._made)
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
         """Returns the dataset of an epoch, to be iterated; what was written of it is kept until `ended`."""
         written = self._known.of(epoch)
         if self.varies:
             check_spec(written.dataset.element_spec, self.element_spec, epoch)
+            if not self.around.settled:  # of an evaluation, nothing is sought
+                self._alone.begins(epoch, self._known.stages(epoch, written))
         self._now = written
         self.around.begin()
         return self._pass(written, epoch)
@@ -131,6 +140,7 @@ class EpochDatasets:
     def ended(self, digest: int | None) -> None:
         """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
         self._now = None
+        self._alone.ended()
         if self.around.end():
             self._python_draws.set()  # as after what was found before the first pass
             if self._datasets.first.caches:
@@ -148,7 +158,7 @@ class EpochDatasets:
         """
         if self._found is None:
             self._found = self._look(owner)
-        return self._found + self._passes.findings(owner) + self.around.findings(owner)
+        return self._found + self._passes.findings(owner) + self.around.findings(owner) + self._alone.findings(owner)
 
     def made_otherwise(self) -> list[str]:
         """Returns what is done in another way than it was written."""
@@ -240,8 +250,7 @@ class EpochDatasets:
             return []
         if stages != cursor["stages"]:
             self._passes.forget()
-            what = f"data: for epoch {epoch + 1}, the function makes another dataset than when the checkpoint was made"
-            return [what] if self.varies else []  # of one dataset, `describe` has it
+            return [OTHER.format(epoch + 1)] if self.varies else []  # of one dataset, `describe` has it
         if self._one is not None:
             self._one.python.begin_as(cursor, self._passes)
         return [line] if (line := self._passes.resume_from(cursor)) else []
@@ -264,17 +273,21 @@ class EpochDatasets:
         self._known.begin_anew()
         return self._known.stages(epoch, None)
 
+    def goes_by(self) -> Sequence[tf.Variable]:
+        """Returns the variables that a function of the epoch may go by: `resume_from` calls it."""
+        return self._alone.variables() if self.varies else ()
+
     def mark(self) -> Callable[[], None]:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
         held, around = dict(vars(self)), self.around.mark()
-        passes, known = copy.copy(self._passes), copy.copy(self._known)
+        passes, known, alone = copy.copy(self._passes), copy.copy(self._known), copy.copy(self._alone)
         rows = self._datasets.mark()
 
         def go_back() -> None:
             rows()
             around()
             vars(self).update(held)
-            self._passes, self._known = passes, known
+            self._passes, self._known, self._alone = passes, known, alone
 
         return go_back
 

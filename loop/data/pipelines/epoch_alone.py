@@ -1,0 +1,80 @@
+"""Whether a function of the epoch goes by nothing that another process would not have when it calls it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import tensorflow as tf
+
+from loop.data.objects.reached import variables_reached
+from loop.data.pipelines.written import Written
+from loop.errors.remedies import BY_VARIABLE
+from loop.exact.pipeline_hash import short
+from loop.findings import Finding
+
+WHAT = (
+    "come from a function that makes another dataset of the same epoch than it did before: it goes by what a hook, or "
+    "the training, has changed"
+)
+
+
+class EpochAlone:
+    """Calls a function once more for epochs of which it has made the dataset, and sees whether it makes the same.
+
+    When an epoch is over, as a run that is killed within it calls the function with what there is by then. And when a
+    later one begins: variables are then as they were, since those of the state are put back before it is called, and
+    nothing else is. It looks at the 1st, 2nd, 4th, 8th epoch, because a call may take long.
+
+    Args:
+        function: The function, as the user wrote it.
+        make: Returns what was written of the dataset of an epoch.
+    """
+
+    def __init__(self, function: object, make: Callable[[int], Written]) -> None:
+        self._function, self._make = function, make
+        self._first: tuple[int, int] | None = None  # an epoch, and the hash of its dataset
+        self._then: list[tuple[tf.Variable, tf.Tensor]] = []  # of that; their buffers are shared, so it is no copy
+        self._now, self._begun, self._differs = (0, 0), 0, False
+
+    def variables(self) -> list[tf.Variable]:
+        """Returns the variables that the function may go by."""
+        return variables_reached([self._function])
+
+    def begins(self, epoch: int, stages: int | None) -> None:
+        """Takes in of which dataset an epoch is."""
+        if stages is None:
+            return
+        self._now, self._begun = (epoch, stages), self._begun + 1
+        if self._first is None:
+            self._first, self._then = self._now, [(each, each.read_value()) for each in self.variables()]
+        elif self._looks:
+            with self._as_then():
+                self._look(self._first)
+
+    def ended(self) -> None:
+        """Looks at the epoch that is over, before hooks hear of that."""
+        if self._begun and self._looks:
+            self._look(self._now)
+
+    def findings(self, owner: str) -> list[Finding]:
+        """Returns what has come of it."""
+        return [Finding(f"{owner} {WHAT}", "", BY_VARIABLE)] if self._differs else []
+
+    @property
+    def _looks(self) -> bool:
+        return self._begun & (self._begun - 1) == 0
+
+    def _look(self, then: tuple[int, int]) -> None:
+        epoch, stages = then
+        with suppress(Exception):  # there is no such epoch any more, as where it reads what is gone
+            self._differs = self._differs or int(short(self._make(epoch).described), 16) != stages
+
+    @contextmanager
+    def _as_then(self) -> Iterator[None]:
+        held = [(variable, variable.read_value()) for variable, _ in self._then]
+        try:
+            for variable, value in self._then:
+                variable.assign(value)
+            yield
+        finally:
+            for variable, value in held:
+                variable.assign(value)
