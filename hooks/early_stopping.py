@@ -9,7 +9,7 @@ import tensorflow as tf
 from hooks.shared.figures import counted, figure
 from hooks.shared.monitor import Monitor, MonitorHook
 from hooks.shared.numbers import number, numbers, put
-from hooks.shared.texts import as_texts, from_texts, text_variable
+from hooks.shared.texts import as_texts, from_texts, text_variable, texts_in
 from loop import Event, Hook, Loop, Moment, TrainingState
 
 log = logging.getLogger("exactloop")
@@ -143,7 +143,7 @@ class EarlyStopping(MonitorHook, instead=INSTEAD):
         if moment.error is None and self._kept and self.best_step > 0:
             try:
                 # Not assigned: a run that goes on with more patience has to begin where this one was.
-                self._state.override(from_texts(self.copies.numpy(), self._kept))
+                self._state.override(from_texts(texts_in(self.copies), self._kept))
             except ValueError:
                 log.warning(
                     "%s keeps nothing that could be put back: restore_best was another one when %s was best, at step "

@@ -9,12 +9,19 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from loop.tf_internals import given_up
+
 LONGEST = 2**28  # bytes of a text; what goes through protocol buffers, such as tf.io.serialize_tensor, dies at 2^31
 
 
 def as_texts(values: Iterable[tf.Variable]) -> list[bytes]:
     """Returns for each value its shape, and then its bits, one after the other."""
     return [text for value in values for text in _texts(value)]
+
+
+def texts_in(variable: tf.Variable) -> Iterator[bytes]:
+    """Yields the texts in a variable, one at a time: all at once would be in memory twice."""
+    return (variable[i].numpy() for i in range(int(tf.size(variable))))
 
 
 def from_texts(texts: Iterable[bytes], like: Mapping[str, tf.Variable]) -> dict[str, tf.Tensor]:
@@ -84,4 +91,4 @@ def _value(variable: tf.Variable, left: Iterator[bytes]) -> tf.Tensor:
     data = np.empty(size, np.uint8)
     for i, text in enumerate(parts):
         data[LONGEST * i : LONGEST * i + len(text)] = np.frombuffer(text, np.uint8)
-    return tf.constant(data.view(dtype.as_numpy_dtype).reshape(shape))
+    return given_up(data.view(dtype.as_numpy_dtype).reshape(shape), dtype)  # not copied once more
