@@ -11,7 +11,7 @@ import tensorflow as tf
 from loop.errors.theirs import Line, since_called
 from loop.handles import key_of
 from loop.tensors import FuncGraph
-from loop.tf_internals import body_of, naming_functions
+from loop.tf_internals import body_of, is_known, naming_functions
 
 READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedOp", "LookupTableFind") + (
     "LookupTableSize", "LookupTableExport",
@@ -26,12 +26,13 @@ OF_KERAS = (f"{KERAS}layers", f"{KERAS}random")
 def called(graph: FuncGraph, op: tf.Operation) -> dict[str, FuncGraph]:
     """Returns the functions that an operation calls, such as the body of a loop, by their names."""
     # To read the attributes of an operation copies all of them: 20 us, of each of thousands.
-    values = (op.node_def.attr[name] for name in naming_functions(op.type))
+    values = [op.node_def.attr[name] for name in naming_functions(op.type)]
     names = [
         function.name for value in values for function in ([value.func] if value.HasField("func") else value.list.func)
     ]
-    # Older parts of TensorFlow call a function by an operation of its name.
-    bodies = {name: body_of(graph, name) for name in (op.type, *names)}
+    if not is_known(op.type):  # older parts of TensorFlow call a function by an operation of its name
+        names.append(op.type)
+    bodies = {name: body_of(graph, name) for name in names}
     return {name: body for name, body in bodies.items() if body is not None}
 
 

@@ -86,6 +86,12 @@ def is_known_to_xla(kind: str) -> bool:
 
 
 @functools.cache
+def is_known(kind: str) -> bool:
+    """Returns whether an operation is of TensorFlow, and not of the name of a function that was traced."""
+    return bool(op_definition(kind).name)
+
+
+@functools.cache
 def naming_functions(kind: str) -> tuple[str, ...]:
     """Returns the names of the attributes in which a kind of operation has functions that it calls, in their order."""
     return tuple(sorted(attr.name for attr in op_definition(kind).attr if attr.type in ("func", "list(func)")))
