@@ -135,7 +135,7 @@ def test_a_run_is_refused_with_all_findings_and_each_remedy_once_or_logged(caplo
     assert float(kept) == before
     assert len(error.value.findings) == 3
     assert ("lost_0:0" in text, "lost_1:0" in text, "RandomStandardNormal" in text) == (True, True, True)
-    assert (text.count("-> Add what it belongs to"), text.count("-> Use keras.random functions")) == (1, 1)
+    assert (text.count("-> Add what it belongs to"), text.count("-> Use tf.random.normal(shape)")) == (1, 1)
     assert over(step, exact=False).run(epochs=1).step == 3
     assert "This run could not be resumed exactly" in caplog.text
 
