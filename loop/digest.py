@@ -8,9 +8,6 @@ import tensorflow as tf
 
 from loop.tensors import Nest, read, unconverted, widened
 
-# Of all hashes that are saved: of values, data, steps, pipelines, and of Python. Whoever changes what one of them says
-# of the same thing raises it: what others have saved is then not compared with, instead of being found different.
-FINGERPRINT = 2
 SAMPLE = 16_384  # numbers of each tensor of a batch that are looked at: more would cost training time
 LARGE = 2**20  # bytes
 FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruential generator (Knuth, MMIX)
@@ -30,6 +27,11 @@ def digest(value: tf.Tensor) -> str:
         array = np.asarray(value if value.shape.rank else value.numpy())
         found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return found.hexdigest()[:16]
+
+
+def short(parts: object) -> str:
+    """Returns 8 hex digits that are others for other lists, strings and numbers."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
 def _texts(values: tf.Tensor) -> Iterator[bytes]:

@@ -17,8 +17,8 @@ UNSEEDED = (
     f"keras.utils.set_random_seed first; or {OF_SET}"
 )
 WRITTEN = (
-    "; or it writes its files anew at each start, with other bytes, as a tf.train.Example has in each process: write "
-    "them once, or with SerializeToString(deterministic=True)"
+    "; or it writes its files anew at each start, and not the same into them, such as the time or what has no seed: "
+    "write them only if they are not there"
 )
 MAY_DRAW = {*("Shuffle", "TensorSlice", "Tensor", "Random", "Map", "ParallelMap", "Filter", "FlatMap", "Interleave")}
 

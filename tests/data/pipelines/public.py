@@ -73,8 +73,8 @@ def example(i: int) -> bytes:
     features = {name: tf.train.Feature(int64_list=tf.train.Int64List(value=value)) for name, value in numbers.items()}
     picture = tf.train.BytesList(value=[tf.io.encode_png(PICTURES[i]).numpy()])
     features["picture"] = tf.train.Feature(bytes_list=picture)
-    # Else its features are in another order in each process, and who goes on there has other files.
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+    # Its features are in another order in each process, and who goes on there has other files.
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
 def shards(files: Path, compression: str = "") -> list[str]:
