@@ -15,12 +15,17 @@ FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruent
 
 def digest(value: tf.Tensor) -> str:
     """Returns the first 16 hex digits of the SHA-256 of a tensor, or of an array: its dtype, shape and bits."""
+    return digest_as(value, bytes)
+
+
+def digest_as(value: tf.Tensor, read: Callable[[bytes], bytes]) -> str:
+    """Returns the digest that a tensor or an array has if each text in it is what it is read as."""
     value = value if isinstance(value, tf.Tensor) else tf.convert_to_tensor(value)
     found = hashlib.sha256(f"{value.dtype.name} {tuple(value.shape.as_list())}".encode())
     if value.dtype == tf.string:
         with tf.init_scope():  # also while something is traced
             # Each text with its length, in 8 bytes: or ["ab", "c"] would be ["a", "bc"].
-            for text in _texts(tf.reshape(value, [-1])):
+            for text in map(read, _texts(tf.reshape(value, [-1]))):
                 found.update(len(text).to_bytes(8) + text)
     else:  # not tf.io.serialize_tensor, which crashes on more than 2 GB
         # Of no copy, as `numpy()` is; but of [], TensorFlow hands out a number, no array if NumPy lacks its dtype.

@@ -1,17 +1,23 @@
-"""What tells files from others, wherever they are: their names below a common directory, and what is read of them."""
+"""What tells files from others, wherever they are: their names below a common directory, and what is read of them.
+
+And what tells texts from others, which may be such records as are in files.
+"""
 
 import contextvars
 import os
 from collections.abc import Callable, Sequence
 
+import tensorflow as tf
+
 from loop.comparable import BY_BYTES, FINGERPRINT, as_with, by_bytes
-from loop.digest import short
+from loop.digest import digest, digest_as, short
 from loop.exact.bytes_of import InFile, sampled
 from loop.exact.file_contents import contents
+from loop.exact.records import without_order
 
 FILES = 1000  # how many files of a pipeline are looked into
-OR = "~"  # in hashes that are not saved: what stands behind it is the hash by the bytes of files, if that is another
-_OTHERWISE = contextvars.ContextVar("otherwise", default=False)  # whether a file was seen of which it is
+OR = "~"  # in hashes that are not saved: what stands behind it is the hash by the bytes, if that is another
+_OTHERWISE = contextvars.ContextVar("otherwise", default=False)  # whether something was seen of which it is
 
 
 def are_files(texts: Sequence[str]) -> bool:
@@ -28,8 +34,13 @@ def of_files(paths: Sequence[str]) -> str:
     return short(([path[start:] for path in paths], [_sample(path) for path in paths[:: 1 + len(paths) // FILES]]))
 
 
+def of_texts(tensor: tf.Tensor) -> str:
+    """Returns a digest of a tensor; of texts, what is read of them counts."""
+    return digest(tensor) if by_bytes() else digest_as(tensor, _as_read)
+
+
 def in_both_ways(make: Callable[[], str]) -> str:
-    """Returns a hash that is made of files, among others, and the one by their bytes with it; see `OR`."""
+    """Returns a hash that is made of files or texts, among others, and the one by their bytes with it; see `OR`."""
     _OTHERWISE.set(False)
     with as_with(FINGERPRINT):
         found = make()
@@ -43,6 +54,12 @@ def as_wanted(text: str) -> str:
     """Returns a text that ends with what `in_both_ways` has returned, with the hash that is to be compared or saved."""
     found, _, before = text.partition(OR)
     return found[: -len(before)] + before if before and by_bytes() else found
+
+
+def _as_read(text: bytes) -> bytes:
+    if (found := without_order(text)) != text:
+        _OTHERWISE.set(True)
+    return found
 
 
 def _sample(path: str) -> object:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from loop.digest import digest, short
 from loop.exact.constants import text_in
-from loop.exact.files import are_files, in_both_ways, of_files
+from loop.exact.files import are_files, in_both_ways, of_files, of_texts
 from loop.exact.fingerprint import fingerprint
 from loop.exact.graph import uses
 from loop.exact.outside import NO_OTHERS, NOTHING, Instead
@@ -147,7 +147,7 @@ def _decode_texts(tensor: tf.Tensor) -> object:
     A job may have put them into another directory, and the same name says nothing if somebody has written there anew.
     """
     texts = _texts(tensor)
-    return of_files(texts) if are_files(texts) else digest(tensor)
+    return of_files(texts) if are_files(texts) else of_texts(tensor)
 
 
 def _sizes(directory: str) -> list[int]:

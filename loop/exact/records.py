@@ -18,6 +18,7 @@ from loop.exact.bytes_of import BLOCK, Bytes, sampled
 
 SPANS = (0, BLOCK, *(2**power for power in range(16, 21)))  # how far from a place the beginning of a record is sought
 LARGE = 2**20  # bytes of a record that is not read whole, and so counts by its bytes
+BEGINNINGS = b"\x0a", b"\x12"  # of the one of its two fields or the other
 HEAD, CHECKSUM = struct.Struct("<QI"), 4  # a length and its checksum; bytes of that of the data, behind them
 POLYNOMIAL, MASK = 0x82F63B78, 0xA282EAD8  # of CRC-32C, and of what TensorFlow makes of that
 BITS = 0xFFFFFFFF
@@ -43,19 +44,24 @@ def records(data: Bytes, size: int) -> list[object] | None:
     last = [*_from(data, size, _first(data, size, [(size - far, size - near) for near, far in spans]), size)]
     late = [part for part in last if part[0] >= size - BLOCK] or last[-1:]
     places = (0, _from(data, size, 0, BLOCK)), (half, _from(data, size, middle, middle + BLOCK)), (size - BLOCK, late)
-    return [[_without_order(data, *part) for part in parts] or [data[at : at + BLOCK]] for at, parts in places]
+    return [[_described(data, *part) for part in parts] or [data[at : at + BLOCK]] for at, parts in places]
 
 
-def _without_order(data: Bytes, first: int, last: int) -> object:
-    """Returns a record as it is in every process; what is no `tf.train.Example`, as it is."""
-    if last - first > LARGE:
-        return last - first, sampled(data, first, last)
-    record = data[first:last]
+def without_order(record: bytes) -> bytes:
+    """Returns a `tf.train.Example` as it is in every process; what is none, as it is."""
+    if not record.startswith(BEGINNINGS):
+        return record
     with contextlib.suppress(DecodeError):  # which is raised for most of what else there may be
         # It begins as an Example does.
         found = tf.train.SequenceExample.FromString(record).SerializeToString(deterministic=True)
         return found if len(found) == len(record) else record
     return record
+
+
+def _described(data: Bytes, first: int, last: int) -> object:
+    if last - first > LARGE:
+        return last - first, sampled(data, first, last)
+    return without_order(data[first:last])
 
 
 def _from(data: Bytes, size: int, at: int, stop: int) -> Iterator[Part]:

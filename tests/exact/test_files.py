@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from loop import ArrayData
 from loop.comparable import BY_BYTES, as_with
 from loop.exact.files import as_wanted, in_both_ways, of_files
+from loop.exact.pipeline_hash import described
 
 Rows = Sequence[int]
 ROWS, ALIKE = range(3000), 630  # rows that are so far apart are as long, but have other pictures
@@ -207,3 +209,21 @@ def test_a_file_that_is_written_anew_in_one_process_is_looked_into_again(tmp_pat
     write(path, ROWS[::-1], 1)
     os.utime(path, ns=(at + 1, at + 1))
     assert hashed(path)[0] != first[0]
+
+
+@pytest.mark.parametrize("record", [example, sequence, bare, lambda i, shuffled: b"\n%d" % i])
+def test_records_that_are_rows_count_by_what_is_read_of_them(record: Callable[[int, random.Random], bytes]) -> None:
+    def hashes(rows: Rows, seed: int) -> list[object]:
+        shuffled = random.Random(seed)
+        texts = [record(i, shuffled) for i in rows]
+        said = [*map(as_wanted, described(tf.data.Dataset.from_tensor_slices(texts)))]
+        return [said, ArrayData(np.array(texts, object), batch_size=2).describe()["content"]]
+
+    first = hashes(ROWS[:50], 1)
+    assert first == hashes(ROWS[:50], 2)
+    for was, other in zip(first, hashes([*ROWS[:49], ALIKE + 49], 1), strict=True):
+        assert was != other
+    with as_with(BY_BYTES):
+        assert hashes(ROWS[:50], 1) == hashes(ROWS[:50], 1)
+        are_equal = hashes(ROWS[:50], 1) == hashes(ROWS[:50], 2)
+    assert are_equal == (record not in (example, sequence))
