@@ -10,8 +10,9 @@ import zipfile
 import zlib
 from typing import BinaryIO
 
-from loop.exact.bytes_of import BLOCK, InFile, sampled
+from loop.exact.bytes_of import BLOCK, Bytes, InFile, sampled
 from loop.exact.records import end_of, records
+from loop.exact.tar import members
 
 GZIP, ZIP, ZLIB = b"\x1f\x8b\x08", b"PK\x03\x04", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 TIMES = re.compile(GZIP + rb"(.)....", re.DOTALL)  # of the parts of a gzip file; behind a byte that says what follows
@@ -49,8 +50,14 @@ def _look(file: BinaryIO, size: int) -> object:
         return _of_gzip(file, size)
     if mark.startswith(ZLIB):
         return _of_zlib(file)
-    found = records(InFile(file), size)
+    found = _unpacked(InFile(file), size)
     return None if found is None else (size, found)
+
+
+def _unpacked(data: Bytes, size: int) -> object:
+    """Returns what is in records, or in a tar file."""
+    found = records(data, size)
+    return members(data, size) if found is None else found
 
 
 def _of_zip(file: BinaryIO, size: int) -> object:
@@ -67,18 +74,18 @@ def _of_zip(file: BinaryIO, size: int) -> object:
 
 
 def _of_gzip(file: BinaryIO, size: int) -> object:
-    """Returns what is in a small one; of a large one all but the times, or of records what is in the first of them."""
+    """Returns what is in a small one; of a large one all but the times, or what is in the first records or members."""
     file.seek(0)
     with gzip.GzipFile(fileobj=file) as packed:
         found = packed.read(UNPACKED)
         found += packed.read(_missing(found))
         is_all = not packed.read(1)
-    of_records = records(found, len(found))
+    known = _unpacked(found, len(found))
     if is_all:
-        return len(found), of_records or hashlib.sha256(found).digest()
-    if of_records:
+        return len(found), known or hashlib.sha256(found).digest()
+    if known:
         file.seek(size - 4)
-        return file.read(), of_records  # how much it is in all
+        return file.read(), known  # how much it is in all
     first = _header(InFile(file)[0:BLOCK])  # which may also have the name that it was written under
     return size - first, [TIMES.sub(rb"\1", block) for block in sampled(InFile(file), first, size)]
 

@@ -164,7 +164,7 @@ def _line(part: str, key: str, then: Mapping[str, Any], now: Mapping[str, Any]) 
     if part == "data" and name == "cached":
         return f"{owner}: the files of its caches hold other elements than when the checkpoint was made"
     if part == "data" and name == "files":
-        return f"{owner}: files that its functions name are not what they were when the checkpoint was made"
+        return f"{owner}: files that its functions name are not what they were when the checkpoint was made{WRITTEN}"
     return f"{owner}: {name} was {then[key]!r} in the checkpoint and is {now[key]!r} now"
 
 

@@ -5,6 +5,7 @@ import io
 import os
 import random
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -112,7 +113,21 @@ def of_zip(path: Path, rows: Rows, seed: int) -> None:
             packed.writestr(zipfile.ZipInfo(f"{n}.npy", (2020, 1, 1, 0, 0, 2 * seed)), array.getvalue())
 
 
+def of_tar(kind: str, digits: int) -> Callable[[Path, Rows, int], None]:
+    def write(path: Path, rows: Rows, seed: int) -> None:
+        with tarfile.open(path, kind) as packed:
+            for n in range(0, len(rows), 300):
+                member, held = tarfile.TarInfo(f"{n}"), np.asarray(rows[n : n + 300]).tobytes()
+                member.size, member.mtime = len(held), 2**30 + seed / digits**seed
+                packed.addfile(member, io.BytesIO(held))
+
+    return write
+
+
 ANEW = {
+    "tar": of_tar("w", 1),
+    "tar with decimals": of_tar("w", 8),
+    "tar in gzip": of_tar("w:gz", 8),
     "examples": of_records(example),
     "examples in gzip": of_records(example, "GZIP"),
     "few examples": of_records(example, every=1000),
