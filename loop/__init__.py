@@ -3,7 +3,8 @@
 Read `loop.py`, then `run.py` and `rounds.py`, one run in order, and `stops.py`, which says when it ends. What is given
 to a loop: `steps.py`, `supervised.py`, `keras_steps.py`, `evaluation.py`, and what hooks are: `events.py`,
 `triggers.py`, `hook.py`, `registry.py`. On the ground floor: `findings.py` (why a run would not be exact), `digest.py`,
-`handles.py` (by what a variable is known again), `tensors.py`, `numbered.py`, `logs.py`, `standard.py`.
+`comparable.py` (with what others have saved), `handles.py` (by what a variable is known again), `tensors.py`,
+`numbered.py`, `logs.py`, `standard.py`.
 
 docs/architecture.md has the rooms below, and what may import what. Nothing of `hooks` is imported but by `registry.py`,
 when it is given callbacks of Keras.

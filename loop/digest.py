@@ -8,9 +8,6 @@ import tensorflow as tf
 
 from loop.tensors import Nest, read, unconverted, widened
 
-# Of all hashes that are saved: of values, data, steps, pipelines, and of Python. Whoever changes what one of them says
-# of the same thing raises it: what others have saved is then not compared with, instead of being found different.
-FINGERPRINT = 2
 SAMPLE = 16_384  # numbers of each tensor of a batch that are looked at: more would cost training time
 LARGE = 2**20  # bytes
 FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruential generator (Knuth, MMIX)
@@ -18,18 +15,28 @@ FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruent
 
 def digest(value: tf.Tensor) -> str:
     """Returns the first 16 hex digits of the SHA-256 of a tensor, or of an array: its dtype, shape and bits."""
+    return digest_as(value, bytes)
+
+
+def digest_as(value: tf.Tensor, read: Callable[[bytes], bytes]) -> str:
+    """Returns the digest that a tensor or an array has if each text in it is what it is read as."""
     value = value if isinstance(value, tf.Tensor) else tf.convert_to_tensor(value)
     found = hashlib.sha256(f"{value.dtype.name} {tuple(value.shape.as_list())}".encode())
     if value.dtype == tf.string:
         with tf.init_scope():  # also while something is traced
             # Each text with its length, in 8 bytes: or ["ab", "c"] would be ["a", "bc"].
-            for text in _texts(tf.reshape(value, [-1])):
+            for text in map(read, _texts(tf.reshape(value, [-1]))):
                 found.update(len(text).to_bytes(8) + text)
     else:  # not tf.io.serialize_tensor, which crashes on more than 2 GB
         # Of no copy, as `numpy()` is; but of [], TensorFlow hands out a number, no array if NumPy lacks its dtype.
         array = np.asarray(value if value.shape.rank else value.numpy())
         found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return found.hexdigest()[:16]
+
+
+def short(parts: object) -> str:
+    """Returns 8 hex digits that are others for other lists, strings and numbers."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
 def _texts(values: tf.Tensor) -> Iterator[bytes]:

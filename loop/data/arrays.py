@@ -13,6 +13,7 @@ from loop.data.orders.pool import Pool
 from loop.data.orders.seed import Seed
 from loop.digest import BatchDigest
 from loop.errors.calls import BY_POSITION, explained
+from loop.exact.files import as_wanted
 from loop.findings import Finding
 from loop.state.position import Position
 from loop.state.resumable import Earlier
@@ -206,7 +207,7 @@ class ArrayData(Trackable):
             "shuffle": self._shuffle,
             "steps_per_epoch": self.steps_per_epoch,
             "element_spec": str(self.element_spec),
-            "content": self._array_rows.content,
+            "content": as_wanted(self._array_rows.content),
         }
 
     def dataset(self) -> None:

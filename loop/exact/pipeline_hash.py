@@ -3,13 +3,14 @@
 import hashlib
 import os
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import tensorflow as tf
 
-from loop.digest import digest
+from loop.digest import digest, short
 from loop.exact.constants import text_in
+from loop.exact.files import are_files, in_both_ways, of_files, of_texts
 from loop.exact.fingerprint import fingerprint
 from loop.exact.graph import uses
 from loop.exact.outside import NO_OTHERS, NOTHING, Instead
@@ -19,7 +20,6 @@ from loop.tensors import NodeDef, text_of
 from loop.tf_internals import HINTS, TENSORS, cache_file, functions_of, kind_of, reads_as_usual
 
 CHANGES_NOTHING = ("Prefetch", "Options")  # stages that change nothing of what is yielded
-FILES, BLOCK = 1000, 4096  # how many files of a pipeline are looked into, and how many bytes at three places of each
 HASHES: "weakref.WeakKeyDictionary[tf.data.Dataset, str]" = weakref.WeakKeyDictionary()  # a stage is never changed
 
 
@@ -30,7 +30,8 @@ def described(
 ) -> list[str]:
     """Returns for each stage its kind and a hash of its arguments, functions, tensors, tables and files.
 
-    A stage that is used again is not said again, only which of them it is.
+    A stage that is used again is not said again, only which of them it is. The hashes are as `files.in_both_ways` has
+    them.
 
     Args:
         dataset: The dataset.
@@ -82,21 +83,16 @@ def values_cached(dataset: tf.data.Dataset) -> str:
 
 
 def in_files(tensors: Iterable[tf.Tensor]) -> str:
-    """Returns a hash of what is in the files that texts name; empty if they name none."""
-    found = [_of_files(texts) for tensor in tensors if _are_files(texts := _texts(tensor))]
-    return short(found) if found else ""
-
-
-def short(parts: object) -> str:
-    """Returns 8 hex digits that are others for other lists, strings and numbers."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+    """Returns a hash of what is in the files that texts name, in both ways; empty if they name none."""
+    found = [texts for tensor in tensors if are_files(texts := _texts(tensor))]
+    return in_both_ways(lambda: short([*map(of_files, found)])) if found else ""
 
 
 def _hash(stage: tf.data.Dataset, instead: Instead) -> str:
     if any(function.graph in instead for function in functions_of(stage)):
-        return short(list(_describe_stage(stage, instead)))
+        return in_both_ways(lambda: short(list(_describe_stage(stage, instead))))
     if stage not in HASHES:
-        HASHES[stage] = short(list(_describe_stage(stage, NOTHING)))
+        HASHES[stage] = in_both_ways(lambda: short(list(_describe_stage(stage, NOTHING))))
     return HASHES[stage]
 
 
@@ -151,30 +147,7 @@ def _decode_texts(tensor: tf.Tensor) -> object:
     A job may have put them into another directory, and the same name says nothing if somebody has written there anew.
     """
     texts = _texts(tensor)
-    return _of_files(texts) if _are_files(texts) else digest(tensor)
-
-
-def _are_files(texts: Sequence[str]) -> bool:
-    looked_at = texts[:: 1 + len(texts) // FILES]  # spread over all: to ask for each of a million takes long
-    return bool(texts) and all(map(os.path.isfile, looked_at))
-
-
-def _of_files(paths: Sequence[str]) -> str:
-    """Returns a hash of their names, below the directory that all of them are in, and of samples of their contents."""
-    first, last = min(paths), max(paths)  # between which all others are, so what these have in common all have
-    alike = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    start = first.rfind(os.sep, 0, alike) + 1  # behind the last separator that all have in common
-    return short(([path[start:] for path in paths], [_sample(path) for path in paths[:: 1 + len(paths) // FILES]]))
-
-
-def _sample(path: str) -> tuple[int, list[bytes]]:
-    """Returns the size of a file, and what is at its beginning, in its middle and at its end."""
-    size, blocks = os.path.getsize(path), []
-    with open(path, "rb") as file:
-        for start in (0, (size - BLOCK) // 2, size - BLOCK):
-            file.seek(max(0, start))  # a small file is read from its beginning, three times
-            blocks.append(file.read(BLOCK))
-    return size, blocks
+    return of_files(texts) if are_files(texts) else of_texts(tensor)
 
 
 def _sizes(directory: str) -> list[int]:

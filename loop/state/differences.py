@@ -17,8 +17,8 @@ UNSEEDED = (
     f"keras.utils.set_random_seed first; or {OF_SET}"
 )
 WRITTEN = (
-    "; or it writes its files anew at each start, with other bytes, as a tf.train.Example has in each process: write "
-    "them once, or with SerializeToString(deterministic=True)"
+    "; or it writes its files anew at each start, and not the same into them, such as the time or what has no seed: "
+    "write them only if they are not there"
 )
 MAY_DRAW = {*("Shuffle", "TensorSlice", "Tensor", "Random", "Map", "ParallelMap", "Filter", "FlatMap", "Interleave")}
 
@@ -164,7 +164,7 @@ def _line(part: str, key: str, then: Mapping[str, Any], now: Mapping[str, Any]) 
     if part == "data" and name == "cached":
         return f"{owner}: the files of its caches hold other elements than when the checkpoint was made"
     if part == "data" and name == "files":
-        return f"{owner}: files that its functions name are not what they were when the checkpoint was made"
+        return f"{owner}: files that its functions name are not what they were when the checkpoint was made{WRITTEN}"
     return f"{owner}: {name} was {then[key]!r} in the checkpoint and is {now[key]!r} now"
 
 

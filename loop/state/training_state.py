@@ -8,7 +8,7 @@ from typing import TypeVar
 import keras
 import tensorflow as tf
 
-from loop.digest import FINGERPRINT
+from loop.comparable import COMPARABLE, FINGERPRINT, as_with
 from loop.errors.readonly import ReadOnly
 from loop.handles import Resource, keys
 from loop.state.beside import digests_beside
@@ -42,6 +42,7 @@ class TrainingState:
 
     Attributes:
         fingerprint: The version of the hashes in what is described and saved; those of two versions say nothing.
+        comparable: Those that can be described as well, within `as_with(version)`.
         root: A `tf.train.Checkpoint` of all of it.
         variables: Every variable of it by path, each once; read-only.
         position: Where the run stands.
@@ -73,7 +74,7 @@ class TrainingState:
         ValueError: If a key of `given` is one of the loop's own.
     """
 
-    fingerprint = FINGERPRINT
+    fingerprint, comparable, as_with = FINGERPRINT, COMPARABLE, staticmethod(as_with)
 
     def __init__(
         self,

@@ -348,6 +348,26 @@ def test_the_same_files_elsewhere_are_the_same_data_and_others_of_that_name_and_
         make_loop(saved, recorded(*elsewhere)).run(steps=5)
 
 
+def test_files_with_something_else_in_them_at_each_start_are_refused_until_they_are_written_once(
+    tmp_path: Path,
+) -> None:
+    def data(*, once: bool) -> Dataset:
+        if not once or not (tmp_path / "rows").exists():
+            numbers = np.random.default_rng().random(20)
+            (tmp_path / "rows").write_text("".join(f"{number}\n" for number in numbers))
+        lines = Dataset.from_tensor_slices([str(tmp_path / "rows")]).flat_map(tf.data.TextLineDataset)
+        return lines.map(tf.strings.to_number).batch(2)
+
+    for once in (False, True):
+        make_loop(tmp_path / str(once), data(once=once)).run(steps=3)
+        loop = make_loop(tmp_path / str(once), data(once=once))
+        if once:
+            assert loop.run(steps=4).step == 4
+        else:
+            with pytest.raises(ValueError, match=r"writes its files anew at each start, .* only if they are not there"):
+                loop.run(steps=4)
+
+
 def test_texts_are_no_names_of_files_and_saved_datasets_may_be_moved(tmp_path: Path) -> None:
     def of(*texts: str) -> list[str]:
         return described(Dataset.from_tensor_slices(list(texts)))

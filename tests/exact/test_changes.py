@@ -119,8 +119,8 @@ STEP, DATA = "the 'train' step has", "data: the pipeline has other arguments, fu
             f"{DATA} TensorSlice; or, if the program is the same, it draws in a process that is not seeded: give "
             "shuffles and the like a seed, or call keras.utils.set_random_seed first; or it has the order of a set, as "
             "list(set(names)) does, which is another in each process: write sorted(set(names)); or it writes its files "
-            "anew at each start, with other bytes, as a tf.train.Example has in each process: write them once, or with "
-            "SerializeToString(deterministic=True)",
+            "anew at each start, and not the same into them, such as the time or what has no seed: write them only if "
+            "they are not there",
         ),
     ],
     ids=[

@@ -35,7 +35,18 @@ ROOMS = {  # of one hook each
 }
 WRAPS = ("loop/registry.py", "KerasCallbacks")  # what is given as a hook may be a callback, whatever is imported
 FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own floor, or below
-    ("errors", "digest", "findings", "handles", "logs", "numbered", "standard", "tensors", "tf_internals"),
+    (
+        "errors",
+        "comparable",
+        "digest",
+        "findings",
+        "handles",
+        "logs",
+        "numbered",
+        "standard",
+        "tensors",
+        "tf_internals",
+    ),
     ("workers",),
     ("listeners", "events", "hook", "registry", "triggers"),
     ("exact",),

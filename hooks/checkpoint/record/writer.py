@@ -1,13 +1,21 @@
 """Which version of this package wrote a checkpoint, and what can be compared with it."""
 
+from contextlib import AbstractContextManager
+
 from hooks.checkpoint.record.manifest import PACKAGE, Manifest
 from loop import TrainingState
 
 
 def is_comparable(manifest: Manifest) -> bool:
-    """Returns whether the hashes in a manifest were made as they are made here."""
+    """Returns whether the hashes in a manifest were made as they can be made here; see `as_written`."""
     # Of the fingerprint alone: another version of the package may well make the same hashes.
-    return manifest.writer.get("fingerprint") == TrainingState.fingerprint
+    return manifest.writer.get("fingerprint") in TrainingState.comparable
+
+
+def as_written(manifest: Manifest) -> AbstractContextManager[None]:
+    """Has what is described within have the hashes that the version would make that wrote a manifest, if it can be."""
+    said = manifest.writer.get("fingerprint")
+    return TrainingState.as_with(next((each for each in TrainingState.comparable if each == said), None))
 
 
 def written_by(manifest: Manifest) -> str:

@@ -12,7 +12,7 @@ from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.record.environment import BUILDERS, changes, environment
 from hooks.checkpoint.record.manifest import Manifest
 from hooks.checkpoint.record.tensors import CheckpointNames, read_tensors
-from hooks.checkpoint.record.writer import is_comparable, not_comparable, written_by
+from hooks.checkpoint.record.writer import as_written, is_comparable, not_comparable, written_by
 from loop import TrainingState, digest
 
 REMEDY = "Undo the change, or start afresh with resume='never' or another directory"
@@ -84,13 +84,15 @@ def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Acce
 
 def _agree_at_last(store: Store, manifest: Manifest, state: TrainingState) -> None:
     """Compares what a program sets between two runs, before it trains on. See `agree`."""
-    found = state.differences(manifest.description, hashes=is_comparable(manifest))
+    with as_written(manifest):
+        found = state.differences(manifest.description, hashes=is_comparable(manifest))
     refuse(store, manifest, found.yet_to_come(), REMEDY + OR_WARN, done="Nothing was trained")
 
 
 def agree_later(store: Store, manifest: Manifest, state: TrainingState, *, changed: str) -> None:
     """Compares what only a trace shows, when it is made after restoring. See `agree`."""
-    found = state.differences(manifest.description, hashes=is_comparable(manifest))
+    with as_written(manifest):
+        found = state.differences(manifest.description, hashes=is_comparable(manifest))
     by_version = any(line.startswith(BUILDERS) for line in changes(manifest.made, environment()))
     # The other numbers were compared before restoring, by `agree`.
     lines = [*(line for line in found.numbers if line == found.trainable), *found.traced]

@@ -13,7 +13,7 @@ from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.stems import ROWS, order
 from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint.record.rows import decoded
-from hooks.checkpoint.record.writer import is_comparable
+from hooks.checkpoint.record.writer import as_written, is_comparable
 from hooks.checkpoint.resuming.fit import OR_WARN, REMEDY, agree, agree_later, digests, refuse, values
 from loop import TrainingState, digest
 from loop.tf_internals import Tensors
@@ -117,7 +117,7 @@ def taken_over(
     """
     manifest, state.unchecked = pin.manifest, []
     # What was there is held meanwhile, so a resume takes the memory of the state twice.
-    with state.unless_raised():
+    with state.unless_raised(), as_written(manifest):
         state.rows.recall(manifest.notes["data"], functools.partial(kept_rows, store, pin), sure=changed == "warn")
         # First what moves nothing, then what reads data, and only then what assigns.
         accepted, settings = agree(store, state, pin, changed=changed)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from loop.data.orders.lists import NAME, as_noted, may_move, noted, say_order
 from loop.data.orders.pool import Pool
 from loop.data.orders.rows import Rows
-from loop.digest import digest
+from loop.exact.files import as_wanted, in_both_ways, of_texts
 from loop.state.resumable import Earlier
 from loop.state.settled import is_settled
 
@@ -37,7 +37,7 @@ class ArrayRows:
 
     @functools.cached_property
     def content(self) -> str:
-        """What tells the arrays from others."""
+        """What tells the arrays from others, in both ways."""
         return _content(self._arrays)
 
     def cursor(self) -> Mapping[str, int]:
@@ -122,11 +122,12 @@ class ArrayRows:
 
 
 def _content(arrays: Sequence[tf.Tensor | tf.Variable]) -> str:
-    return hashlib.sha256(repr([digest(array) for array in arrays]).encode()).hexdigest()[:16]
+    """Returns a hash of arrays, in both ways."""
+    return in_both_ways(lambda: hashlib.sha256(repr([*map(of_texts, arrays)]).encode()).hexdigest()[:16])
 
 
 def _number(content: str) -> int:
-    return int(content[:12], 16)
+    return int(as_wanted(content)[:12], 16)
 
 
 def _of_rows(cursor: Mapping[str, int]) -> Mapping[str, int]:

@@ -22,9 +22,9 @@ from loop.data.pipelines.passes import BEGINNING, PassesSoFar
 from loop.data.pipelines.python_rows import PythonRows
 from loop.data.pipelines.replay import ANOTHER, Reader
 from loop.data.pipelines.written import Written
+from loop.digest import short
 from loop.exact.pipeline import cardinality
 from loop.exact.pipeline_audit import Read, audit_reading
-from loop.exact.pipeline_hash import short
 from loop.findings import Finding
 from loop.rebuilt.files import Share, listing
 from loop.rebuilt.seeds import number_of
@@ -263,7 +263,7 @@ class EpochDatasets:
             return
         if self._datasets.recall(cursor, earlier, self._known.stages(0, self._now)):
             before = self._datasets.now
-            self._known.put(before, cursor["stages"])
+            self._known.put(before)
             if self.cardinality >= 0:  # of other rows, there may be more or fewer
                 self.cardinality = cardinality(self._pass(before.once() if self.endless else before, 0))
         if self.around.settled:  # an evaluation, of which nothing is sought

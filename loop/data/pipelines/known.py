@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from loop.data.pipelines.written import Written
-from loop.exact.pipeline_hash import short, values_cached, values_read
+from loop.digest import short
+from loop.exact.files import as_wanted
+from loop.exact.pipeline_hash import values_cached, values_read
 
 FILES = "files"  # the name of a hash of what is in files that functions name
 
@@ -20,7 +22,7 @@ class Known:
         self._write, self._varies = write, varies
         self._described: dict[int, list[str]] = {}  # by epoch, a text for each stage
         self._values: dict[str, str] = {}  # hashes of what the first one reads besides what it was made with
-        self._hashes: dict[int, int] = {}
+        self._of_epoch: dict[int, list[str]] = {}  # the same of the latest one
         self._early: dict[int, Written] = {}  # what was made early, to be described
 
     def of(self, epoch: int) -> Written:
@@ -45,8 +47,9 @@ class Known:
 
     def describe(self) -> dict[str, object]:
         """Returns what has to be the same in another process, in JSON values."""
-        of_epochs = {f"stages of epoch {epoch + 1}": said for epoch, said in self._described.items() if epoch}
-        return {"stages": self._described[0], **of_epochs, **self._values}
+        described = {epoch: [*map(as_wanted, said)] for epoch, said in self._described.items()}
+        of_epochs = {f"stages of epoch {epoch + 1}": said for epoch, said in described.items() if epoch}
+        return {"stages": described[0], **of_epochs, **{name: as_wanted(value) for name, value in self._values.items()}}
 
     def stages(self, epoch: int, iterated: Written | None) -> int | None:
         """Returns a hash of the dataset of an epoch; None if there is no such epoch.
@@ -56,7 +59,7 @@ class Known:
             iterated: What was written of its dataset, if that is iterated.
         """
         epoch = epoch if self._varies else 0  # of one dataset there is one
-        if epoch not in self._hashes:
+        if epoch not in self._of_epoch:
             written = iterated
             if written is None:
                 try:
@@ -64,16 +67,20 @@ class Known:
                 except Exception:  # at the end of a run, most likely
                     return None
                 self._early = {epoch: written} if self._varies else {}  # so that it is not made twice
-            # A number, because notes are numbers. One is enough: epochs come one after the other.
-            self._hashes = {epoch: int(short(written.described), 16)}
-        return self._hashes[epoch]
+            self._of_epoch = {epoch: written.described}  # one is enough: epochs come one after the other
+        return number_of(self._of_epoch[epoch])
 
     def begin_anew(self) -> None:
         """Forgets what was made early, and what that is: the program may have changed since."""
-        self._early, self._hashes = {}, {}
+        self._early, self._of_epoch = {}, {}
 
-    def put(self, one: Written, stages: int) -> None:
+    def put(self, one: Written) -> None:
         """Takes down another one in the place of the dataset of all epochs."""
-        self._described, self._hashes = {0: one.described}, {0: stages}
+        self._described = self._of_epoch = {0: one.described}
         if FILES in self._values:
             self._values = {**self._values, FILES: one.of_functions.files()}
+
+
+def number_of(described: list[str]) -> int:
+    """Returns a hash of a dataset that was described; a number, because notes are numbers."""
+    return int(short([*map(as_wanted, described)]), 16)

@@ -13,12 +13,12 @@ from loop.data.orders import arguments, lists, one_order
 from loop.data.orders.one_order import Orders
 from loop.data.orders.rows import Rows
 from loop.data.pipelines.exchanged import Replaced
+from loop.data.pipelines.known import number_of
 from loop.data.pipelines.loaders import reordered, seeds
 from loop.data.pipelines.written import Written
 from loop.exact.drawn_names import TAKEN
 from loop.exact.given import is_set
 from loop.exact.outside import NOTHING, Instead, is_same
-from loop.exact.pipeline_hash import short
 from loop.state.resumable import Earlier
 from loop.tf_internals import UnknownStage
 
@@ -75,9 +75,7 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
 def _that_was(ways: Iterator[Written], cursor: Mapping[str, int]) -> Written | None:
     """Returns the one that is what was noted. What cannot be made again is as it is now, and refused as such."""
     with contextlib.suppress(*UNFIT):
-        return next(
-            (one for one in ways if one.is_replaced and int(short(one.described), 16) == cursor["stages"]), None
-        )
+        return next((one for one in ways if one.is_replaced and number_of(one.described) == cursor["stages"]), None)
     return None
 
 

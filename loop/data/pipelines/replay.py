@@ -8,8 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from loop.data.pipelines.errors import InLinesOf
-from loop.digest import BatchDigest
-from loop.exact.pipeline_hash import short
+from loop.digest import BatchDigest, short
 from loop.state.randomness import host, untouched
 from loop.tensors import Nest, put, read
 

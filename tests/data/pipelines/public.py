@@ -1,6 +1,9 @@
 """Pipelines as people write them: small ones with the stages of those in tutorials, models and research code."""
 
+import gzip
 import random
+import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -73,8 +76,8 @@ def example(i: int) -> bytes:
     features = {name: tf.train.Feature(int64_list=tf.train.Int64List(value=value)) for name, value in numbers.items()}
     picture = tf.train.BytesList(value=[tf.io.encode_png(PICTURES[i]).numpy()])
     features["picture"] = tf.train.Feature(bytes_list=picture)
-    # Else its features are in another order in each process, and who goes on there has other files.
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+    # Its features are in another order in each process, and who goes on there has other files.
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
 def shards(files: Path, compression: str = "") -> list[str]:
@@ -353,6 +356,34 @@ def _(files: Path) -> Source:
     rows = tf.data.TFRecordDataset(names, compression_type="ZLIB", num_parallel_reads=AUTOTUNE)
     rows = rows.map(parse_tokens, num_parallel_calls=AUTOTUNE).cache()
     return rows.shuffle(30, reshuffle_each_iteration=True).padded_batch(BATCH, ([None], [])).prefetch(AUTOTUNE)
+
+
+@public("lines of gzip files, which hold the time, shuffled and batched")
+def _(files: Path) -> Source:
+    names = [str(files / f"{n}.gz") for n in range(2)]
+    for n, name in enumerate(names):
+        with gzip.open(name, "wt") as file:
+            file.write("".join(f"{i * n},{i}\n" for i in range(ROWS // 2)))
+    return tf.data.TextLineDataset(names, compression_type="GZIP").shuffle(10).batch(BATCH).prefetch(AUTOTUNE)
+
+
+@public("arrays of zip files, which hold the time, that a generator reads, shuffled")
+def _(files: Path) -> Source:
+    names = [str(files / f"{n}.npz") for n in range(2)]
+    for n, name in enumerate(names):
+        with (
+            zipfile.ZipFile(name, "w") as file,
+            file.open(zipfile.ZipInfo("values.npy", time.gmtime()[:6]), "w") as array,
+        ):
+            np.save(array, VALUES[n::2])
+
+    def values(*names: bytes) -> Iterator[np.ndarray]:
+        for name in names:
+            with np.load(name.decode()) as file:
+                yield from file["values"]
+
+    rows = Dataset.from_generator(values, args=names, output_signature=tf.TensorSpec([5], tf.float32))
+    return rows.shuffle(10).batch(BATCH).prefetch(AUTOTUNE)
 
 
 @public("a generator with noise of NumPy", seed=42)
