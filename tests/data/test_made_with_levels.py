@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import Hook, Loop, Moment, StatefulData
+from loop import Hook, IndexedData, Loop, Moment, StatefulData
 
 
 class Raises(keras.callbacks.Callback):
@@ -83,6 +83,22 @@ class Loader:
         self.n = state["n"]
 
 
+class Items:
+    """Takes the level as a pass begins."""
+
+    def __init__(self, one: Raises) -> None:
+        self.one, self.level = one, 1.0
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return np.float32([(i + 1) * self.level])
+
+    def on_epoch_begin(self) -> None:
+        self.level = self.one.level
+
+
 class Levels:
     """The hooks that have a level."""
 
@@ -101,6 +117,7 @@ def run(directory: Path, by: str, source: str, *cuts: int) -> float:
             "function": lambda levels=levels: StatefulData(lambda epoch: Batches(levels.of(by))),
             "cut": lambda levels=levels: StatefulData(lambda epoch: Batches(levels.of(by)), steps_per_epoch=3),
             "loader": lambda levels=levels: StatefulData(Loader(levels, by)),
+            "items": lambda one=levels.callback: IndexedData(Items(one), batch_size=None, shuffle=False),
             "ahead": lambda one=levels.callback: StatefulData(lambda epoch: Batches(one.level), prefetch=2),
         }[source]()
 
@@ -112,7 +129,7 @@ def run(directory: Path, by: str, source: str, *cuts: int) -> float:
     return float(total)
 
 
-SAMPLES = [("variable", "function"), ("callback", "cut"), ("callback", "loader")]
+SAMPLES = [("variable", "function"), ("callback", "cut"), ("callback", "loader"), ("callback", "items")]
 MORE = [
     ("state", "function"),
     ("callback", "function"),
