@@ -124,6 +124,7 @@ class IndexedData(Fed):
             self.seen.reset()
         if not self._evaluates:
             self._progress.begin(epoch)
+            self._tried_now = None  # what was saved between the two passes had the items as they were
             self._generators = generators_of(self._source)
         check_length(self._source, self._count, epoch)
         self._epoch, self._next, self._open, self._wanted = epoch, 0, True, None
@@ -253,6 +254,8 @@ class IndexedData(Fed):
         if self._found is None:
             self._found = self._look(owner)
             self._generators = generators_of(self._source)
+        elif self._progress.lost and not self._found:  # by a pass that does more than the trial did
+            self._found += self._not_kept(owner)
         elif self._own_draws():  # by an item that was not among those that were tried
             self._found.append(Finding(f"{owner} draw from a generator that the source holds", "", ITEM_DRAWS))
         return [*self._found]
@@ -264,8 +267,7 @@ class IndexedData(Fed):
         self._generators = generators_of(self._source)
         read_again = [self._items.digests() != self._items.first for _ in range(ROUNDS)]
         if self._progress.lost:  # and so, perhaps, they yield other items
-            what = f"{owner} change, from pass to pass, what no checkpoint holds: {', '.join(self._progress.lost)}"
-            found.append(Finding(what, "", SOURCE_STATE))
+            found += self._not_kept(owner)
         elif any(read_again) or self._own_draws():
             found.append(Finding(f"{owner} yield other items when they are read again", "", ITEM_DRAWS))
         if self.reads_ahead:
@@ -273,6 +275,10 @@ class IndexedData(Fed):
             roots = [self._source, self._source.__getitem__]
             found += [Read(what, "", READS_AHEAD, variable) for variable in variables_reached(roots)]
         return found
+
+    def _not_kept(self, owner: str) -> list[Finding]:
+        what = f"{owner} change, from pass to pass, what no checkpoint holds: {', '.join(self._progress.lost)}"
+        return [Finding(what, "", SOURCE_STATE)]
 
     def _own_draws(self) -> bool:
         """Returns whether a generator of the source has moved since, other than between passes."""

@@ -96,6 +96,7 @@ class StatefulData(Fed):
         self._open = False
         self._at: int | None = None  # which batch the source yields next; None: it has to be taken there
         self._states: dict[int, Encoded] = {}  # before each batch that is wanted, or was read ahead
+        self._late: Plain = None  # a state that was restored before hooks were, by which an iterator may be made
         self._failed: Exception | None = None  # what was raised when the batch that is wanted was read ahead
         self._found: list[Finding] | None = None
         if element_spec is None:
@@ -109,7 +110,8 @@ class StatefulData(Fed):
         if self.seen:
             self.seen.reset()
         self._iterated.renew(epoch)
-        self._epoch, self._next, self._open, self._wanted, self._failed = epoch, 0, True, None, None
+        self._epoch, self._next, self._open = epoch, 0, True
+        self._late = self._wanted = self._failed = None
         self._begin_reading()
         if self.steps_per_epoch is None and not self._goes_on():
             raise ValueError(f"{self._iterated.name} yields nothing in epoch {epoch + 1}.")
@@ -122,7 +124,7 @@ class StatefulData(Fed):
             self._reader.begin(self._next, self.steps_per_epoch or ENDLESS)
 
     def close(self, *, complete: bool = True) -> None:
-        self._open = False
+        self._open, self._late = False, None
         self._iterated.close()
 
     def _make(self, number: int) -> Making[ReadBatch]:
@@ -147,6 +149,9 @@ class StatefulData(Fed):
 
     def _goes_on(self) -> bool:
         """Makes the next batch, and returns whether there is one."""
+        if self._late is not None:
+            self._iterated.put(self._late, self._epoch, is_open=True)
+            self._late = None
         part = self._reader.take(self._next) if self._prefetch else self._part(self._next)
         self._wanted = part.batch[0] if part.batch else None
         return bool(part.batch)
@@ -199,6 +204,10 @@ class StatefulData(Fed):
         self._iterated.put(state["source"], self._epoch, is_open=self._open)
         if self._open:
             self._begin_reading()
+        if self._open and not self._iterated.endless:
+            # It was made to see whether it takes the state. Another one is when a batch is wanted: by then, hooks and
+            # variables have what they had, of which a level may be taken as it is made.
+            self._late, self._at = (None if self._prefetch else state["source"]), None
         if state["ahead"] is not None:
             leaves = [tf.convert_to_tensor(taken(each)) for each in state["ahead"]]
             self._wanted = tf.nest.pack_sequence_as(self.element_spec, leaves)

@@ -15,6 +15,10 @@ X = np.random.default_rng(1).normal(size=[24, 3]).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32")
 
 
+def noisy(x: np.ndarray) -> np.ndarray:
+    return (x + np.random.normal(size=x.shape)).astype("float32")
+
+
 class Curriculum(Hook):
     """Lets the training see more with each epoch."""
 
@@ -57,6 +61,11 @@ class Program:
     def by_hook(self, epoch: int) -> tf.data.Dataset:
         return self.dataset(float(self.hook.level), epoch)
 
+    def by_numpy(self, epoch: int) -> tf.data.Dataset:
+        return self.by_state(epoch).map(
+            lambda x, y: (tf.ensure_shape(tf.numpy_function(noisy, [x], x.dtype), x.shape), y)
+        )
+
     def by_labels(self, epoch: int) -> tf.data.Dataset:
         return self.dataset(1.0, epoch, self.labels.numpy())
 
@@ -71,7 +80,7 @@ class Program:
 
 
 @pytest.mark.parametrize(
-    "by", ["by_state", *(pytest.param(b, marks=pytest.mark.more) for b in ("by_hook", "by_labels"))]
+    "by", ["by_state", *(pytest.param(b, marks=pytest.mark.more) for b in ("by_hook", "by_numpy", "by_labels"))]
 )
 def test_variables_that_are_saved_are_there_before_the_function_is_called(tmp_path: Path, by: str) -> None:
     whole = Program(tmp_path / "whole", by)

@@ -477,6 +477,38 @@ class Bag(Owner):
         self.numbers = {number + 1 for number in self.numbers}
 
 
+class Hardens(Owner):
+    """Changes in a later pass what it leaves alone between the first two."""
+
+    def __init__(self) -> None:
+        self.passes, self.scale = 0, 1.0
+
+    def __getitem__(self, i: int) -> float:
+        return i * self.scale
+
+    def on_epoch_end(self) -> None:
+        self.passes += 1
+        if self.passes == 2:
+            self.scale = 3.0
+
+
+class BagOfLater(Bag):
+    passes = 0
+
+    def on_epoch_end(self) -> None:
+        self.passes += 1
+        if self.passes == 2:
+            super().on_epoch_end()
+
+
+def test_what_only_a_later_pass_changes_is_kept_or_refused_when_it_does(tmp_path: Path) -> None:
+    same(lambda w: IndexedData(Hardens(), batch_size=2, seed=1), tmp_path / "kept", [2, 6, 7, 8, 11, 13])
+    loop = loop_over(IndexedData(BagOfLater(), batch_size=2, shuffle=False))
+    with pytest.raises(InexactRun, match="change, from pass to pass, what no checkpoint holds: numbers"):
+        loop.run(epochs=4)
+    assert loop.step == 6
+
+
 class BagWithState(Bag):
     def get_state(self) -> object:
         return sorted(self.numbers)

@@ -66,10 +66,15 @@ class Changed:
         """Returns all that the thing holds now."""
         return look(self._thing)
 
-    def since(self, before: Look) -> Plain:
-        """Takes note of what was changed since a look, and was not known to change. Returns as a state what it was."""
+    def since(self, before: Look, *, late: bool = True) -> Plain:
+        """Takes note of what was changed since a look, and was not known to change. Returns as a state what it was.
+
+        Args:
+            before: The look.
+            late: As in `_note`.
+        """
         known = set(self._slots)
-        self._note(before, late=True)
+        self._note(before, late=late)
         found = {path: before.get(path) for path in self._slots.keys() - known}
         values = {
             ".".join(path): [self._ways[path], kind(was.slot.value), was.copy.decoded()]

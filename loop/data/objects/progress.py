@@ -78,7 +78,7 @@ class BetweenPasses:
 
     @property
     def lost(self) -> list[str]:
-        """What a trial changed and nothing keeps."""
+        """What a trial, or a pass since then, changed and nothing keeps."""
         return self._changed.lost
 
     def begin(self, epoch: int) -> None:
@@ -92,9 +92,13 @@ class BetweenPasses:
     def _call(self, method: Callable[[], object] | None, epoch: int, which: int) -> None:
         if method is not None:
             self.try_out()
+            # As for generators: copies of 64 MB at most, and checksums of the rest.
+            before = self._changed.look() if self._methods is None else None
             with untouched():  # how often this is called must not show in the process's own streams
                 key_streams(self._seed(), epoch, which)
                 method()
+            if before is not None:  # perhaps it has changed what it had not in the trial, as from the fifth pass on
+                self._changed.since(before, late=False)
 
     def try_out(self) -> None:
         """Finds out what is changed, once, by a trial that is undone."""

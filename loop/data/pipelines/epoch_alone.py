@@ -15,6 +15,11 @@ WHAT = (
     "come from a function that makes another dataset of the same epoch than it did before: it goes by what a hook, or "
     "the training, has changed"
 )
+OTHER = (
+    "data: for epoch {}, the function makes another dataset than when the checkpoint was made. If it was not changed, "
+    "it goes by what no checkpoint puts back before it is called: let that be a tf.Variable in state, set in "
+    "on_epoch_end"
+)
 
 
 class EpochAlone:
@@ -32,22 +37,23 @@ class EpochAlone:
     def __init__(self, function: object, make: Callable[[int], Written]) -> None:
         self._function, self._make = function, make
         self._first: tuple[int, int] | None = None  # an epoch, and the hash of its dataset
-        self._then: list[tuple[tf.Variable, tf.Tensor]] = []  # of that; their buffers are shared, so it is no copy
+        self._then: list[tuple[tf.Variable, tf.Tensor]] = []  # at that time; buffers are shared, so it is no copy
         self._now, self._begun, self._differs = (0, 0), 0, False
 
     def variables(self) -> list[tf.Variable]:
         """Returns the variables that the function may go by."""
         return variables_reached([self._function])
 
-    def begins(self, epoch: int, stages: int | None) -> None:
-        """Takes in of which dataset an epoch is."""
-        if stages is None:
-            return
-        self._now, self._begun = (epoch, stages), self._begun + 1
+    def note(self, epoch: int, written: Written) -> None:
+        """Notes what the first epoch has, once: before a state is restored."""
         if self._first is None:
-            self._first, self._then = self._now, [(each, each.read_value()) for each in self.variables()]
-        elif self._looks:
-            with self._as_then():
+            self._first, self._then = (epoch, _hash(written)), [(v, v.read_value()) for v in self.variables()]
+
+    def begins(self, epoch: int, written: Written) -> None:
+        """Takes in which dataset an epoch has."""
+        self._now, self._begun = (epoch, _hash(written)), self._begun + 1
+        if self._first is not None and self._looks:
+            with self.as_then():
                 self._look(self._first)
 
     def ended(self) -> None:
@@ -66,10 +72,11 @@ class EpochAlone:
     def _look(self, then: tuple[int, int]) -> None:
         epoch, stages = then
         with suppress(Exception):  # there is no such epoch any more, as where it reads what is gone
-            self._differs = self._differs or int(short(self._make(epoch).described), 16) != stages
+            self._differs = self._differs or _hash(self._make(epoch)) != stages
 
     @contextmanager
-    def _as_then(self) -> Iterator[None]:
+    def as_then(self) -> Iterator[None]:
+        """Gives variables the values of that time for a while."""
         held = [(variable, variable.read_value()) for variable, _ in self._then]
         try:
             for variable, value in self._then:
@@ -78,3 +85,7 @@ class EpochAlone:
         finally:
             for variable, value in held:
                 variable.assign(value)
+
+
+def _hash(written: Written) -> int:
+    return int(short(written.described), 16)

@@ -14,7 +14,7 @@ from loop.data.orders.pool import Pool
 from loop.data.pipelines.audited import as_read, as_written
 from loop.data.pipelines.cores import cores, other_order
 from loop.data.pipelines.each_dataset import EachDataset
-from loop.data.pipelines.epoch_alone import EpochAlone
+from loop.data.pipelines.epoch_alone import OTHER, EpochAlone
 from loop.data.pipelines.known import Known
 from loop.data.pipelines.of_epoch import Given, OfEpoch, check_spec, checked
 from loop.data.pipelines.one_dataset import OneDataset
@@ -31,11 +31,6 @@ from loop.rebuilt.seeds import number_of
 from loop.state.resumable import Earlier, Unlike
 
 log = logging.getLogger("exactloop")
-OTHER = (
-    "data: for epoch {}, the function makes another dataset than when the checkpoint was made. If it was not changed, "
-    "it goes by what no checkpoint puts back before it is called: let that be a tf.Variable in state, set in "
-    "on_epoch_end"
-)
 AROUND = "around"  # the name of a note: there is more, which is no number
 LATE, VECTOR = "late", 2  # a note: the iterator of the pass has numbers of rows, and how; earlier ones had rows, then 1
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
@@ -92,7 +87,7 @@ class EpochDatasets:
         if self.varies:
             check_spec(written.dataset.element_spec, self.element_spec, epoch)
             if not self.around.settled:  # of an evaluation, nothing is sought
-                self._alone.begins(epoch, self._known.stages(epoch, written))
+                self._alone.begins(epoch, written)
         self._now = written
         self.around.begin()
         return self._pass(written, epoch)
@@ -137,6 +132,10 @@ class EpochDatasets:
         """Returns a pass that has nothing in common with those read before: no caches, nor an order that comes next."""
         return self._pass(self._datasets.at(epoch), epoch, afresh=True)
 
+    def _beginning(self) -> int:
+        with self._alone.as_then():
+            return self._reader.beginning(self._again(0))
+
     def ended(self, digest: int | None) -> None:
         """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
         self._now = None
@@ -148,7 +147,7 @@ class EpochDatasets:
         if digest is not None and self._one is not None and not self._one.now.varies:
             self._passes.ended(digest)
         elif digest is not None and self._passes.beginning is not None:
-            self._passes.begins_with(self._reader.beginning(self._again(0)))
+            self._passes.begins_with(self._beginning())
 
     def findings(self, owner: str) -> list[Finding]:
         """Returns what would keep a run from being resumed exactly; read once, and what the passes have shown since.
@@ -192,6 +191,8 @@ class EpochDatasets:
         if self._seed is None:
             self._seed = number_of(*(written.first_seed() for written in each.values()))
         self._known.take_down(each)
+        if self.varies:
+            self._alone.note(*next(iter(each.items())))
         return each
 
     def _sample(self) -> Iterator[tuple[int, Written]]:
@@ -239,7 +240,7 @@ class EpochDatasets:
         if (seed := cursor.get("seed", self._seed)) != self._seed or self.around.changes:
             self._seed = seed
             if self._passes.beginning is not None:
-                self._passes.beginning = self._reader.beginning(self._again(0))
+                self._passes.beginning = self._beginning()
         self._cores = cursor.get("cores", cores())
         if line := other_order(self._datasets.first.of_cores, self._cores, cores()):
             self._passes.forget()
