@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from loop.data.objects.reached import variables_reached
 from loop.data.pipelines.written import Written
+from loop.digest import short
 from loop.errors.remedies import BY_VARIABLE
-from loop.exact.pipeline_hash import short
 from loop.findings import Finding
 
 WHAT = (
