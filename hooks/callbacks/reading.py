@@ -22,6 +22,7 @@ from hooks.callbacks.objects import (
     take_away,
     variables,
 )
+from hooks.callbacks.records import record_class
 from hooks.callbacks.things import NEW, Things
 from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, STREAMS, Bits, Json, NotKept, raw
 
@@ -104,6 +105,11 @@ def _read(said: Json, bits: Iterator[Bits], present: Present) -> Any:
     if kind in ("scalar", "tensor"):
         array = _of_array(rest, bits)
         return array[()] if kind == "scalar" else tf.constant(array)
+    if kind == "named":
+        of_tuple = record_class(rest[0], rest[1])
+        if of_tuple is None or not issubclass(of_tuple, tuple):
+            raise NotKept(rest[1])
+        return tuple.__new__(of_tuple, [_read(item, bits, present) for item in rest[2]])
     label = rest[0]
     if kind == "path":
         return Path(label)
@@ -123,6 +129,9 @@ def _read(said: Json, bits: Iterator[Bits], present: Present) -> Any:
     }
     of, assign = fill[kind]
     thing = present.of(label, *(of if isinstance(of, tuple) else (of,)))
+    if thing is None and kind == "object" and (of_record := record_class(rest[3], rest[1])) is not None:
+        # Before what is in it is read: it may be in there itself.
+        thing = present.made.setdefault(label, object.__new__(of_record))
     if thing is None:  # generators of random numbers can be made anew; variables and networks cannot
         raise NotKept(f"{kind} that is not there when the run begins")
     assign(thing)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from hooks.callbacks.closed import changes, keeps_unseen, python_of
 from hooks.callbacks.objects import COMPUTING, VARIABLES, attributes, is_of_program, variables
+from hooks.callbacks.records import is_named_tuple, is_record
 from hooks.callbacks.things import HOOKS, NEW, Things
 from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, STREAMS, Bits, GoesOn, Json, NotKept, WrittenValue
 from loop import ArrayData, Evaluation, Hook, IndexedData, Loop, StatefulData, Step, StreamData
@@ -110,6 +111,9 @@ def _written(value: object, on: Paper, path: str, depth: int) -> Json:
         pairs = enumerate(value.items())  # type: ignore[attr-defined]
         said = [[inner(key, f"{i}.key"), inner(item, i)] for i, (key, item) in pairs]
         return [name, label, said, getattr(default, "__name__", None)]
+    if is_named_tuple(value):
+        items = [inner(item, i) for i, item in enumerate(value)]  # type: ignore[arg-type, var-annotated]
+        return ["named", kind.__module__, kind.__qualname__, items]
     if isinstance(value, Enum):  # of which there is each once, all of them from the beginning
         if on.naming is not NamesGiven.NOTHING:
             for each in type(value):
@@ -137,9 +141,10 @@ def _written(value: object, on: Paper, path: str, depth: int) -> Json:
     if isinstance(value, COMPUTING):
         return ["variables", on.label(value, path, False), _of_variables(value, on, path)]
     if is_of_program(value):
-        label = on.label(value, path, False)
+        label = on.label(value, path, is_record(value))
         own = {name: inner(item, name) for name, item in attributes(value).items()}
-        return ["object", label, kind.__qualname__, own]
+        # Where it is only made anew if it has to be, the class is found by the module, too.
+        return ["object", label, kind.__qualname__, own, *([kind.__module__] if label.startswith(NEW) else [])]
     raise NotKept(kind.__name__)
 
 

@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -441,6 +441,45 @@ def test_methods_that_are_called_like_events_and_by_nobody_are_named() -> None:
 class Record:
     best: float = 0.0
     seen: list[float] = dataclasses.field(default_factory=list)
+
+
+class Point(NamedTuple):
+    epoch: int
+    loss: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    loss: float = float("inf")
+    at: Point | None = None
+    weights: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+
+class Notes(keras.callbacks.Callback):
+    """Makes a record anew whenever there is something to note."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.best, self.points, self.worst = Best(), [], None
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.points.append(Point(epoch, logs["val_loss"]))
+        if logs["val_loss"] < self.best.loss:
+            self.best = Best(logs["val_loss"], self.points[-1], self.model.get_weights())
+        if self.worst is None or logs["val_loss"] > self.worst.loss:
+            self.worst = Best(logs["val_loss"], Point(epoch, 0.0))
+
+
+def test_records_that_a_callback_makes_anew_are_saved(tmp_path: Path) -> None:
+    whole = Notes()
+    make([whole]).run(epochs=6)
+    for epochs in (2, 4, 5, 6):
+        cut = Notes()
+        make([cut, Checkpoint(tmp_path)]).run(epochs=epochs)
+    assert cut.points == whole.points
+    assert type(cut.points[0]) is Point
+    assert (cut.best.loss, cut.best.at, cut.worst) == (whole.best.loss, whole.best.at, whole.worst)
+    assert [w.tobytes() for w in cut.best.weights] == [w.tobytes() for w in whole.best.weights]
 
 
 class Follows(keras.callbacks.Callback):
