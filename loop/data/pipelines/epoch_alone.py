@@ -1,11 +1,13 @@
 """Whether a function of the epoch goes by nothing that another process would not have when it calls it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import tensorflow as tf
 
+from loop.data.objects.looks import Was, look, now_as
 from loop.data.objects.reached import variables_reached
+from loop.data.objects.slots import Path, slots
 from loop.data.pipelines.written import Written
 from loop.digest import short
 from loop.errors.remedies import BY_VARIABLE
@@ -27,7 +29,8 @@ class EpochAlone:
 
     When an epoch is over, as a run that is killed within it calls the function with what there is by then. And when a
     later one begins: variables are then as they were, since those of the state are put back before it is called, and
-    nothing else is. It looks at the 1st, 2nd, 4th, 8th epoch, because a call may take long.
+    nothing else is. It looks at the 1st, 2nd, 4th, 8th epoch, because a call may take long, and only if the function
+    holds variables, or anything that has changed meanwhile.
 
     Args:
         function: The function, as the user wrote it.
@@ -38,6 +41,7 @@ class EpochAlone:
         self._function, self._make = function, make
         self._first: tuple[int, int] | None = None  # an epoch, and the hash of its dataset
         self._then: list[tuple[tf.Variable, tf.Tensor]] = []  # at that time; buffers are shared, so it is no copy
+        self._held, self._held_now = dict[Path, Was](), dict[Path, Was]()  # by the function, in the first one; and now
         self._now, self._begun, self._differs = (0, 0), 0, False
 
     def variables(self) -> list[tf.Variable]:
@@ -48,17 +52,21 @@ class EpochAlone:
         """Notes what the first epoch has, once: before a state is restored."""
         if self._first is None:
             self._first, self._then = (epoch, _hash(written)), [(v, v.read_value()) for v in self.variables()]
+            self._held = {**look(self._function)}
 
     def begins(self, epoch: int, written: Written) -> None:
         """Takes in which dataset an epoch has."""
         self._now, self._begun = (epoch, _hash(written)), self._begun + 1
-        if self._first is not None and self._looks:
+        if not self._looks:
+            return
+        self._held_now = {**look(self._function)}
+        if self._first is not None and self._may_differ(self._held):
             with self.as_then():
                 self._look(self._first)
 
     def ended(self) -> None:
         """Looks at the epoch that is over, before hooks hear of that."""
-        if self._begun and self._looks:
+        if self._begun and self._looks and self._may_differ(self._held_now):
             self._look(self._now)
 
     def findings(self, owner: str) -> list[Finding]:
@@ -68,6 +76,10 @@ class EpochAlone:
     @property
     def _looks(self) -> bool:
         return self._begun & (self._begun - 1) == 0
+
+    def _may_differ(self, held: Mapping[Path, Was]) -> bool:
+        then = {path: was.copy for path, was in held.items()}
+        return bool(self.variables()) or now_as(held, slots(self._function)) != then
 
     def _look(self, then: tuple[int, int]) -> None:
         epoch, stages = then
