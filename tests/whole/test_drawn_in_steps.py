@@ -47,6 +47,7 @@ OTHERS: Mapping[str, Callable[[], tf.Tensor]] = {
     "negatives": lambda: tf.random.log_uniform_candidate_sampler(TRUE, 1, 4, True, 100)[0],
     "as often": lambda: tf.random.fixed_unigram_candidate_sampler(TRUE, 1, 2, False, 3, unigrams=[1.0, 2.0, 3.0])[0],
     "alike": lambda: tf.random.uniform_candidate_sampler(TRUE, 1, 4, True, 50)[0],
+    "by name": lambda: tf.random.uniform_candidate_sampler(TRUE, 1, 4, True, 50).sampled_candidates,
 }
 
 
@@ -115,6 +116,23 @@ def test_what_is_drawn_is_of_the_distribution_that_was_asked_for() -> None:
     assert {*found["integers"]} == {2, 3, 4}
     assert sorted(found["orders"]) == [*range(40_000)]
     assert abs(np.corrcoef(found["orders"], np.arange(40_000))[0, 1]) < 0.03
+
+
+def test_candidates_that_take_several_rounds_have_nothing_in_common_with_those_of_the_next_step() -> None:
+    # Some eight of 64 are not met in the first round, of 128: they come in the order of a second one.
+    drawing = Drawing({"all": lambda: tf.random.uniform_candidate_sampler(TRUE, 1, 64, True, 64)[0]}, rows=200)
+    drawing.kept["all"] = tf.Variable(tf.zeros([100, 64], tf.int64))
+    drawing.loop().run(epochs=1)
+    orders = drawn(drawing)["all"]
+    places = orders.argsort(axis=1)
+    alike = [places[i + 1][row[-4]] < places[i + 1][row[-3]] for i, row in enumerate(orders[:-1])]
+    assert np.mean(alike) == pytest.approx(0.5, abs=0.2)
+
+
+def test_a_scalar_is_shuffled_as_tensorflow_does() -> None:
+    drawing = Drawing({"scalar": lambda: tf.random.shuffle(tf.constant(3.0))})
+    drawing.loop().run(epochs=2)
+    assert {*drawn(drawing)["scalar"]} == {3.0}
 
 
 def test_draws_with_the_same_seed_are_alike_and_other_ones_in_each_step() -> None:

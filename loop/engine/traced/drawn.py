@@ -6,6 +6,7 @@ Keras' global generator, as `keras.random.normal` does, and is of the same distr
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -59,9 +60,18 @@ def drawn_from_state(*roots: object) -> Iterator[None]:
         yield
 
 
-def _sampled(of: Draw, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    sampler = SAMPLERS[of.type]
-    return tuple(sampler(of, [tf.convert_to_tensor(of.given["true_classes"], tf.int64)], tf.cast(seed, tf.int64)))
+class Candidates(NamedTuple):
+    """What a sampler of candidates returns, under TensorFlow's names."""
+
+    sampled_candidates: tf.Tensor
+    true_expected_count: tf.Tensor
+    sampled_expected_count: tf.Tensor
+
+
+def _sampled(of: Draw, seed: tf.Tensor) -> Candidates:
+    # It goes on by one from round to round, as the generator does from draw to draw: this is far from the next ones.
+    own = tf.random.stateless_uniform([2], seed, None, None, tf.int64)
+    return Candidates(*SAMPLERS[of.type](of, [tf.convert_to_tensor(of.given["true_classes"], tf.int64)], own))
 
 
 def _box(of: Draw, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -74,14 +84,18 @@ def _before(of: Draw, name: str) -> tf.Tensor:
     return tf.concat([tf.cast(of.given["shape"], tf.int32), tf.shape(of.given[name])], 0)
 
 
-def _parameterized(of: Draw, seed: tf.Tensor) -> tf.Tensor:
-    bounds = (of.given[name] for name in ("means", "stdevs", "minvals", "maxvals"))
+def _parameterized(of: Draw, seed: tf.Tensor) -> tf.Tensor | None:
+    bounds = [tf.convert_to_tensor(of.given[name]) for name in ("means", "stdevs", "minvals", "maxvals")]
+    if any(bound.shape.rank != 0 for bound in bounds):  # one for each row, there; one for each column, here
+        return None
     return tf.random.stateless_parameterized_truncated_normal(of.given["shape"], seed, *bounds)
 
 
 def _shuffled(of: Draw, seed: tf.Tensor) -> tf.Tensor:
     """Returns rows in the order of numbers of 64 bits; XLA does not know `tf.random.experimental.stateless_shuffle`."""
     rows = tf.convert_to_tensor(of.given["value"])
+    if rows.shape.rank == 0:
+        return tf.identity(rows)
     numbers = tf.random.stateless_uniform(tf.shape(rows)[:1], seed, None, None, tf.int64)
     return tf.ensure_shape(tf.gather(rows, tf.argsort(numbers)), rows.shape)
 
