@@ -42,7 +42,7 @@ class EpochAlone:
         self._first: tuple[int, int] | None = None  # an epoch, and the hash of its dataset
         self._then: list[tuple[tf.Variable, tf.Tensor]] = []  # at that time; buffers are shared, so it is no copy
         self._held, self._held_now = dict[Path, Was](), dict[Path, Was]()  # by the function, in the first one; and now
-        self._now, self._begun, self._differs = (0, 0), 0, False
+        self._now, self._begun, self._differs, self._stopped = (0, 0), 0, False, False
 
     def variables(self) -> list[tf.Variable]:
         """Returns the variables that the function may go by."""
@@ -73,9 +73,13 @@ class EpochAlone:
         """Returns what has come of it."""
         return [Finding(f"{owner} {WHAT}", "", BY_VARIABLE)] if self._differs else []
 
+    def stop_looking(self) -> None:
+        """Says that rows of an earlier process are in the place of those that the function has now."""
+        self._stopped = True
+
     @property
     def _looks(self) -> bool:
-        return self._begun & (self._begun - 1) == 0
+        return not self._stopped and self._begun & (self._begun - 1) == 0
 
     def _may_differ(self, held: Mapping[Path, Was]) -> bool:
         then = {path: was.copy for path, was in held.items()}
@@ -84,7 +88,9 @@ class EpochAlone:
     def _look(self, then: tuple[int, int]) -> None:
         epoch, stages = then
         with suppress(Exception):  # there is no such epoch any more, as where it reads what is gone
-            self._differs = self._differs or _hash(self._make(epoch)) != stages
+            if not self._differs and (now := _hash(self._make(epoch))) != stages:
+                # Called once more, one that draws has others again: it goes by chance, and not by what has changed.
+                self._differs = _hash(self._make(epoch)) == now
 
     @contextmanager
     def as_then(self) -> Iterator[None]:

@@ -261,6 +261,7 @@ class EpochDatasets:
         if isinstance(self._datasets, EachDataset):
             if self._datasets.recall(cursor, earlier):
                 self._known = Known(self._datasets.at, varies=True)  # its datasets are others now
+                self._alone.stop_looking()
             return
         if self._datasets.recall(cursor, earlier, self._known.stages(0, self._now)):
             before = self._datasets.now
